@@ -2,6 +2,7 @@
 telemetry-alarms-title = Alarms
 telemetry-alarms-text = What the apps on your nodes have seen. Each alarm leads back to the deployment and to the exact release that raised it.
 telemetry-level = Level
+telemetry-at-second = in the clip at
 telemetry-level-all = All levels
 telemetry-level-notice = Notice
 telemetry-level-warning = Warning

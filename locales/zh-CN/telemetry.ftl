@@ -2,6 +2,7 @@
 telemetry-alarms-title = 告警
 telemetry-alarms-text = 各节点上的应用所发现的情况。每条告警都可追溯到部署和发出它的确切版本。
 telemetry-level = 级别
+telemetry-at-second = 片段中的时刻
 telemetry-level-all = 全部级别
 telemetry-level-notice = 提示
 telemetry-level-warning = 警告

@@ -9,9 +9,14 @@ use std::process::ExitCode;
 
 use app_package::fault::Fault;
 use app_package::manifest::AppManifest;
-use app_package::oci::{ARTIFACT_TYPE, CONFIG_TYPE, Descriptor, MANIFEST_TYPE, PackedFile, build_manifest, config_json, layout};
+use app_package::oci::{
+    ARTIFACT_TYPE, CONFIG_TYPE, Descriptor, MANIFEST_TYPE, PackedFile, SOURCE_FILE, build_manifest, config_json, layout,
+};
+use app_package::validate::line_of;
 use clap::Args;
+use inference::alarm;
 use inference::check::CheckReport;
+use inference::error::AppError;
 use inference::examine::examine;
 use serde_json::json;
 
@@ -122,9 +127,22 @@ pub fn examined(dir: &Path, told: &Output) -> anyhow::Result<Result<Folder, Exit
         for (step, e) in &faults {
             eprintln!("{}  {}", lang.t("cli-failed"), lang.t(&format!("check-step-{step}")));
             eprintln!("     {} [{}]\n     {}", reason(lang, e.code), e.code, e.message);
+            rules_at_fault(&folder, step).iter().for_each(|line| eprintln!("     {line}"));
         }
     }
     Ok(Err(ExitCode::from(AT_FAULT)))
+}
+
+/// The rules that a failed step of rules is about, each with its line.
+fn rules_at_fault(folder: &Folder, step: &str) -> Vec<String> {
+    if step != "alarm-rules" {
+        return Vec::new();
+    }
+    let told = |(key, e): (String, AppError)| {
+        let line = line_of(&folder.yaml, &key).map_or_else(String::new, |line| format!(":{line}"));
+        format!("{SOURCE_FILE}{line} {key}: {}", e.message)
+    };
+    alarm::faults(&folder.manifest).into_iter().map(told).collect()
 }
 
 /// Why a step failed, in words; its code where there are none.
@@ -145,7 +163,7 @@ pub fn tell_faults(dir: &Path, faults: &[Fault], told: &Output) {
         print(&json!({"ok": false, "faults": faults}));
         return;
     }
-    let source = dir.join(app_package::oci::SOURCE_FILE);
+    let source = dir.join(SOURCE_FILE);
     for fault in faults {
         let line = fault.line.map_or_else(String::new, |line| format!(":{line}"));
         let key = if fault.key.is_empty() { String::new() } else { format!(" {}:", fault.key) };
@@ -300,7 +318,7 @@ pub fn check(args: &Check, settings: &Checks) -> anyhow::Result<ExitCode> {
         }
         print(&report);
     } else {
-        tell_report(&report, &args.told.lang, lang);
+        tell_report(&report, &folder, &args.told.lang, lang);
     }
     let lacking = report.steps.iter().any(|s| s.reason.as_deref() == Some("engine-missing"));
     anyhow::ensure!(!lacking, lang.format("cli-engine-unusable", &lib));
@@ -327,7 +345,7 @@ pub fn waiting<T>(told: &Output, work: impl FnOnce() -> T) -> anyhow::Result<T> 
     Ok(result)
 }
 
-fn tell_report(report: &CheckReport, code: &str, lang: Lang) {
+fn tell_report(report: &CheckReport, folder: &Folder, code: &str, lang: Lang) {
     for step in &report.steps {
         let mark = lang.t(if step.ok { "cli-ok" } else { "cli-failed" });
         let name = lang.t(&format!("check-step-{}", step.code));
@@ -338,6 +356,7 @@ fn tell_report(report: &CheckReport, code: &str, lang: Lang) {
         if let Some(code) = &step.reason {
             print_line!("     {}", reason(lang, code));
             print_line!("     {}", step.detail.as_deref().unwrap_or_default());
+            rules_at_fault(folder, &step.code).iter().for_each(|line| print_line!("     {line}"));
         }
     }
     for fault in report.faults.iter().filter_map(|f| serde_json::from_value::<Fault>(f.clone()).ok()) {
@@ -347,9 +366,23 @@ fn tell_report(report: &CheckReport, code: &str, lang: Lang) {
         let peak = f64::from(u32::try_from(card.peak_memory_bytes / 1024).unwrap_or(u32::MAX)) / 1024.0;
         let steady = card.latency_ms.measured.is_none_or(|how| how.steady);
         let uncertain = if steady { String::new() } else { format!(" ({})", lang.t("card-uncertain")) };
+        let per_frame = card.latency_ms.is_per_frame();
+        let (median, p95) = if per_frame { ("card-median-frame", "card-p95-frame") } else { ("card-median", "card-p95") };
+        let time = |ms: f64| {
+            let time = format!("{ms:.2} ms");
+            let time = if per_frame { lang.format("measure-frame-time", &[("time", &time)]) } else { time };
+            format!("{time}{uncertain}")
+        };
+        let rates = card.throughput.filter(|_| per_frame).map(|rates| {
+            lang.format(
+                "card-throughput-frames",
+                &[("one", &format!("{:.1}", rates.one_thread)), ("two", &format!("{:.1}", rates.two_threads))],
+            )
+        });
         let facts = [
-            ("card-median", format!("{:.2} ms{}", card.latency_ms.median, uncertain)),
-            ("card-p95", format!("{:.2} ms{}", card.latency_ms.p95, uncertain)),
+            (median, time(card.latency_ms.median)),
+            (p95, time(card.latency_ms.p95)),
+            ("card-throughput", rates.unwrap_or_default()),
             ("card-memory", format!("{peak:.1} MiB")),
             ("card-engine", format!("{} {}", card.engine, card.engine_version)),
             (
@@ -357,7 +390,7 @@ fn tell_report(report: &CheckReport, code: &str, lang: Lang) {
                 lang.format("card-hardware-value", &[("cpu", &card.hardware.cpu), ("cores", &card.hardware.cores.to_string())]),
             ),
         ];
-        for (key, value) in facts {
+        for (key, value) in facts.into_iter().filter(|(_, value)| !value.is_empty()) {
             print_line!("{}  {value}", lang.t(key));
         }
     }

@@ -1,9 +1,12 @@
 //! `pithead try`: an app's folder on pictures, tables or sound, at home. Tells what it finds, and writes a page that shows it.
 //!
 //! The app runs confined, as in a check, on copies of the files. The page is one file without scripts, for a browser: pictures with boxes,
-//! turned boxes, masks and points drawn over them, tables and sound as plots.
+//! turned boxes, masks and points drawn over them, tables and sound as plots. A folder has that page, and of clips what was seen as a clip and
+//! as pictures.
 
+mod clips;
 mod page;
+mod told;
 
 use std::fs::{DirBuilder, File};
 use std::io::Read as _;
@@ -11,12 +14,14 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use app_package::manifest::InputKind;
 use clap::Args;
 use inference::app::MAX_INPUT;
-use inference::output::{AppOutput, Detection, Direction, Event};
-use inference::worker::MAX_INPUTS;
+use inference::output::AppOutput;
+use inference::worker::{Answers, MAX_INPUTS};
 use serde_json::json;
 
+use self::told::Told;
 use super::golden;
 use super::package::{self, AT_FAULT, Output};
 use super::words::{Cannot as _, shown};
@@ -35,8 +40,8 @@ pub struct Try {
     /// Pictures, clips, CSV or WAV files.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
-    /// Page to write that shows what was found.
-    #[arg(long, value_name = "FILE.html")]
+    /// Page to write that shows what was found, or a folder for it and for clips with what was seen in them.
+    #[arg(long, value_name = "FILE.html|FOLDER")]
     pub out: Option<PathBuf>,
     /// Path of libonnxruntime, instead of the setting `checks.ort_lib`.
     #[arg(long)]
@@ -47,14 +52,17 @@ pub struct Try {
 }
 
 /// Copies of the files in a folder of their own, which goes away with the value.
-struct Inputs(PathBuf);
+struct Inputs {
+    dir: PathBuf,
+    count: usize,
+}
 
 impl Inputs {
     /// Names keep the order. Nobody else may enter the folder: the confined app reads it as it reads packages. Of a file that is larger than an
     /// input may be, as much is copied as shows that.
     fn copy(files: &[PathBuf], lang: Lang) -> anyhow::Result<Self> {
-        let inputs = Self(std::env::temp_dir().join(ids::new("pithead-try")));
-        DirBuilder::new().mode(0o700).create(&inputs.0).cannot(lang, "write", &inputs.0)?;
+        let inputs = Self { dir: std::env::temp_dir().join(ids::new("pithead-try")), count: files.len() };
+        DirBuilder::new().mode(0o700).create(&inputs.dir).cannot(lang, "write", &inputs.dir)?;
         for (at, file) in files.iter().enumerate() {
             let copy = inputs.path(at);
             let mut source = File::open(file).cannot(lang, "read", file)?.take(MAX_INPUT as u64 + 1);
@@ -65,14 +73,18 @@ impl Inputs {
     }
 
     fn path(&self, at: usize) -> PathBuf {
-        self.0.join(format!("{at:04}"))
+        self.dir.join(format!("{at:04}"))
+    }
+
+    fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        (0..self.count).map(|at| self.path(at))
     }
 }
 
 impl Drop for Inputs {
     fn drop(&mut self) {
         // What is left lies in the folder for temporary files.
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
@@ -84,17 +96,50 @@ struct Answered<'a> {
     result: &'a AppOutput,
 }
 
+/// What was answered to all files, and their copies.
+#[derive(Default)]
+struct All {
+    answers: Answers,
+    inputs: Vec<Inputs>,
+}
+
+/// Answers the files: all at once, or one after another with their traces, which are large.
+fn answer(args: &Try, traced: bool, settings: &Checks) -> anyhow::Result<All> {
+    let lang = args.told.language();
+    let mut all = All::default();
+    for files in args.files.chunks(if traced { 1 } else { args.files.len().max(1) }) {
+        let inputs = Inputs::copy(files, lang)?;
+        let answers = golden::answer(&args.dir, Some(&inputs.dir), traced, settings, &args.told)?;
+        let answers = answers.ok_or_else(|| anyhow::anyhow!(lang.t("cli-engine-needed")))?;
+        let before = all.answers.results.len();
+        let logs = (0..files.len()).map(|at| answers.logs.get(at).cloned().unwrap_or_default());
+        all.answers.logs.extend(logs);
+        all.answers.results.extend(answers.results);
+        all.answers.traces.extend(answers.traces);
+        all.inputs.push(inputs);
+        if let Some((code, detail)) = answers.fault {
+            // The child knows the copies by number.
+            let place = all.answers.results.len();
+            let (number, file) = (format!("`{:04}`", place - before), args.files.get(place));
+            let file = file.map(|file| shown(file).to_string()).unwrap_or_default();
+            all.answers.fault = Some((code, detail.replace(&number, &file)));
+            break;
+        }
+    }
+    Ok(all)
+}
+
 /// Runs the app and tells what it finds.
 pub fn run(args: &Try, settings: &Checks) -> anyhow::Result<ExitCode> {
     let lang = args.told.language();
     let Some(manifest) = package::manifest(&args.dir, &args.told)? else { return Ok(ExitCode::from(AT_FAULT)) };
     anyhow::ensure!(args.files.len() <= MAX_INPUTS, lang.format("cli-try-many", &[("max", &MAX_INPUTS.to_string())]));
     let settings = golden::with_library(settings, args.ort_lib.as_ref(), lang)?;
-    let inputs = Inputs::copy(&args.files, lang)?;
-    let answers = golden::answer(&args.dir, Some(&inputs.0), &settings, &args.told)?;
-    let answers = answers.ok_or_else(|| anyhow::anyhow!(lang.t("cli-engine-needed")))?;
-    let found = args.files.iter().zip(&answers.results).enumerate();
-    let found: Vec<Answered<'_>> = found.map(|(at, (file, result))| Answered { file, copy: inputs.path(at), result }).collect();
+    let folder = args.out.as_ref().filter(|out| out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("html")));
+    let All { answers, inputs } = answer(args, folder.is_some() && manifest.input == InputKind::Video, &settings)?;
+    let found = args.files.iter().zip(inputs.iter().flat_map(Inputs::paths)).zip(&answers.results);
+    let found: Vec<Answered<'_>> = found.map(|((file, copy), result)| Answered { file, copy, result }).collect();
+    let told = Told { manifest: &manifest, code: &args.told.lang, lang };
     if args.told.json {
         let log = |at: usize| answers.logs.get(at).cloned().unwrap_or_default();
         let files = found.iter().enumerate();
@@ -103,90 +148,50 @@ pub fn run(args: &Try, settings: &Checks) -> anyhow::Result<ExitCode> {
         package::print(&json!({"ok": fault.is_none(), "files": files, "fault": fault}));
     } else {
         for (at, one) in found.iter().enumerate() {
-            tell(one.file, one.result, &args.told.lang, lang);
+            tell(one.file, one.result, told);
             answers.logs.get(at).into_iter().flatten().for_each(|line| print_line!("  | {line}"));
         }
     }
     if let Some(out) = &args.out {
-        let page = page::of(&manifest, &found, &args.told.lang, lang);
-        std::fs::write(out, page).cannot(lang, "write", out)?;
+        let stills = match folder {
+            Some(folder) => {
+                std::fs::create_dir_all(folder).cannot(lang, "write", folder)?;
+                clips::write(folder, &found, &answers.traces, told, !args.told.json)?
+            }
+            None => Vec::new(),
+        };
+        let page = page::of(told, &found, &stills);
+        let path = folder.map_or_else(|| out.clone(), |folder| folder.join("index.html"));
+        std::fs::write(&path, page).cannot(lang, "write", &path)?;
         if !args.told.json {
-            print_line!("{}", lang.format("cli-try-page", &[("path", &shown(out))]));
+            print_line!("{}", lang.format("cli-try-page", &[("path", &shown(&path))]));
         }
     }
     if let Some((code, detail)) = answers.fault.as_ref().filter(|_| !args.told.json) {
-        // The child knows the copies by number.
-        let file = args.files.get(answers.results.len()).map(|file| shown(file).to_string()).unwrap_or_default();
-        let number = format!("`{:04}`", answers.results.len());
-        let why = format!("{} [{code}] {}", package::reason(lang, code), detail.replace(&number, &file));
+        let why = format!("{} [{code}] {detail}", package::reason(lang, code));
         eprintln!("{}", lang.format("cli-try-not-run", &[("reason", &why)]));
     }
     Ok(if answers.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::from(AT_FAULT) })
 }
 
 /// What was found in a file, a line each.
-fn tell(file: &Path, result: &AppOutput, code: &str, lang: Lang) {
+fn tell(file: &Path, result: &AppOutput, told: Told<'_>) {
     print_line!("{}", shown(file));
-    let lines = lines(result);
+    let lines = told.lines(result);
     for line in lines.iter().take(MAX_TOLD) {
         print_line!("  {line}");
     }
     if lines.len() > MAX_TOLD {
-        print_line!("  {}", lang.format("cli-try-more", &[("n", &(lines.len() - MAX_TOLD).to_string())]));
+        print_line!("  {}", told.lang.format("cli-try-more", &[("n", &(lines.len() - MAX_TOLD).to_string())]));
     }
     if lines.is_empty() {
-        print_line!("  {}", lang.t("cli-try-nothing"));
+        print_line!("  {}", told.lang.t("cli-try-nothing"));
     }
     for alarm in &result.alarms {
-        print_line!("  ! {} ({})", alarm.text.get(code), alarm.rule);
+        let second = alarm.at.map(|at| format!("{at:.1} s  ")).unwrap_or_default();
+        print_line!("  ! {second}{} ({})", alarm.text.get(told.code), alarm.rule);
     }
     for fault in &result.rule_faults {
         print_line!("  ? {}: {}", fault.rule, fault.message);
     }
-}
-
-/// Findings in words: things, classes, values, texts, and of clips what happened and was counted.
-pub fn lines(result: &AppOutput) -> Vec<String> {
-    let things = result.detections.iter().map(|thing| {
-        let [x, y, w, h] = thing.bbox;
-        format!("{}  [{x:.0}, {y:.0}, {w:.0} × {h:.0}]", named(thing))
-    });
-    let classes = result.classes.iter().map(|class| format!("{}  {:.3}", class.label, class.score));
-    let values = result.values.iter().map(|value| format!("{} = {:.4} {}", value.id, value.value, value.unit).trim_end().to_owned());
-    let texts = result.texts.iter().map(|text| format!("“{}”  {:.3}", text.text, text.score));
-    let lines = result.counts.lines.iter().map(|(id, n)| format!("{id}: {} in, {} out", n.inward, n.outward));
-    let tracks = result.counts.tracks.iter().map(|(label, n)| format!("{n} × {label}"));
-    let events = result.events.iter().map(happened);
-    events.chain(lines).chain(tracks).chain(things).chain(classes).chain(values).chain(texts).collect()
-}
-
-/// An event with its seconds, and what it was.
-fn happened(event: &Event) -> String {
-    let end = event.end.map(|end| format!("{end:.1}")).unwrap_or_default();
-    let time = if event.line.is_some() { format!("{:.1} s", event.begin) } else { format!("{:.1}–{end} s", event.begin) };
-    let what = [&event.rule, &event.zone, &event.line, &event.procedure].into_iter().flatten().cloned();
-    let way = event.direction.map(|direction| String::from(if direction == Direction::In { "in" } else { "out" }));
-    let who = event.label.as_ref().map(|label| event.track.map_or_else(|| label.clone(), |track| format!("{label} {track}")));
-    let missing = (!event.missing.is_empty()).then(|| format!("− {}", event.missing.join(", ")));
-    let state = event.state.map(|state| state.as_str().to_owned());
-    let parts = std::iter::once(time).chain(what).chain(way).chain(state).chain(missing).chain(who);
-    parts.collect::<Vec<_>>().join("  ")
-}
-
-/// A thing with what is said of it.
-pub fn named(thing: &Detection) -> String {
-    let mut all = format!("{}  {:.3}", thing.label, thing.score);
-    if let Some(track) = thing.track {
-        all.push_str(&format!("  #{track}"));
-    }
-    if let Some(text) = &thing.said.text {
-        all.push_str(&format!("  “{}”", text.text));
-    }
-    if let Some(class) = thing.said.classes.first() {
-        all.push_str(&format!("  {} {:.2}", class.label, class.score));
-    }
-    for value in &thing.said.values {
-        all.push_str(&format!("  {} {:.2} {}", value.id, value.value, value.unit));
-    }
-    all.trim_end().to_owned()
 }

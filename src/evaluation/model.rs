@@ -27,6 +27,14 @@ crate::base::db::types::text_enum! {
         Mae = "mae",
         /// Character error rate of texts.
         Cer = "cer",
+        /// F1 of what happened in clips.
+        EventF1 = "event-f1",
+        /// Precision of the same.
+        EventPrecision = "event-precision",
+        /// Recall of the same.
+        EventRecall = "event-recall",
+        /// Mean absolute error of how often lines were crossed.
+        CrossingMae = "crossing-mae",
     }
 }
 
@@ -52,6 +60,10 @@ impl Metric {
             Self::Rmse => metrics::Metric::Rmse,
             Self::Mae => metrics::Metric::Mae,
             Self::Cer => metrics::Metric::Cer,
+            Self::EventF1 => metrics::Metric::EventF1,
+            Self::EventPrecision => metrics::Metric::EventPrecision,
+            Self::EventRecall => metrics::Metric::EventRecall,
+            Self::CrossingMae => metrics::Metric::CrossingMae,
         }
     }
 }

@@ -44,6 +44,29 @@ pub fn archive() -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
+/// A set of ten clips of two seconds; in the second half of each somebody stays in the zone.
+fn clips(events: &str) -> Vec<u8> {
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(16, 16).write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+    let clip = inference::clip::write(&vec![jpeg.into_inner(); 10], (1, 5), [16, 16]);
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        tar.append_data(&mut header, name, bytes).unwrap();
+    };
+    let mut samples = Vec::new();
+    for n in 0..10 {
+        add(&format!("{n}.avi"), &clip);
+        add(&format!("{n}.json"), format!("{{\"events\": [{events}]}}").as_bytes());
+        samples.push(serde_json::json!({"input": format!("{n}.avi"), "expect": format!("{n}.json")}));
+    }
+    let scene = serde_json::json!({"zones": {"danger": [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9]]}});
+    let index = serde_json::json!({"format": 1, "input": "video", "scene": scene, "tolerance": "500ms", "samples": samples});
+    add("set.json", index.to_string().as_bytes());
+    tar.into_inner().unwrap()
+}
+
 pub fn form() -> SetForm {
     SetForm { scenario: APP.into(), name_zh: "焦炭盲测集".into(), name_en: "Coke blind test".into(), metric: "mae".into() }
 }
@@ -57,6 +80,37 @@ async fn create(app: &App, who: &Actor, form: &SetForm, bytes: Vec<u8>) -> Resul
 
 async fn made(app: &App, who: &Actor) -> String {
     create(app, who, &form(), archive()).await.unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_of_clips_is_made_and_what_is_wrong_with_it_is_told() {
+    each_backend(|app| async move {
+        let admin = testing::platform(&app, Role::Administrator).await;
+        let form = |metric: &str| SetForm { metric: metric.into(), ..form() };
+        let stay = r#"{"zone": "danger", "begin": 1.0, "end": 2.0}"#;
+        for metric in ["event-f1", "event-precision", "event-recall"] {
+            let id = create(&app, &admin, &form(metric), clips(stay)).await.unwrap().unwrap();
+            let (status, page) = get(&app, &admin, &format!("/admin/evaluation/{id}")).await;
+            let named = Lang::ALL.iter().any(|lang| page.contains(&lang.t(&format!("evaluation-metric-{metric}"))));
+            assert!(status == 200 && named, "{page}");
+        }
+        for (events, code) in [
+            (r#"{"zone": "danger", "begin": 2.5}"#, "event-beyond"),
+            (r#"{"zone": "danger", "begin": 2.0, "end": 1.0}"#, "truth-event-times"),
+            (r#"{"zone": "yard", "begin": 1.0}"#, "event-undrawn"),
+            (r#"{"zone": "danger", "begin": NaN}"#, "expect-malformed"),
+        ] {
+            let faults = create(&app, &admin, &form("event-f1"), clips(events)).await.unwrap().unwrap_err();
+            assert!(faults.len() == 10 && faults.iter().all(|fault| fault.code == code), "{faults:?}");
+        }
+        let nothing = create(&app, &admin, &form("event-f1"), clips("")).await.unwrap().unwrap_err();
+        assert_eq!(nothing[0].code, "expect-no-event");
+        let crossings = create(&app, &admin, &form("crossing-mae"), clips(stay)).await.unwrap().unwrap_err();
+        assert_eq!(crossings[0].code, "expect-crossings");
+        let other = create(&app, &admin, &form("mae"), clips(stay)).await.unwrap().unwrap_err();
+        assert_eq!(other[0].code, "input-metric");
+    })
+    .await;
 }
 
 /// Stores an outcome as the job does.

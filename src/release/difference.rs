@@ -56,6 +56,8 @@ pub struct Difference {
     pub figures: Vec<Figure>,
     /// Both cards were measured with one engine version on one kind of hardware.
     pub comparable: bool,
+    /// Whether times of either version are those of a frame of a clip.
+    pub per_frame: (bool, bool),
     /// Golden samples of either version: how many are labelled, and how many there are.
     pub samples: ((u32, usize), (u32, usize)),
     /// What a moderator should look at.
@@ -151,13 +153,17 @@ impl Difference {
         keys.truncate(SHOWN);
         let tensors = changes(&tensors_of(before.manifest), &tensors_of(after.manifest));
         let counts = |side: Side<'_>| (labelled(side.manifest), side.manifest.golden.len());
-        Self { files, files_total, keys, keys_total, tensors, figures, comparable, samples: (counts(before), counts(after)), flags }
+        let per_frame = cards.map_or((false, false), |(a, b)| (a.latency_ms.is_per_frame(), b.latency_ms.is_per_frame()));
+        let samples = (counts(before), counts(after));
+        Self { files, files_total, keys, keys_total, tensors, figures, comparable, per_frame, samples, flags }
     }
 }
 
-/// Whether both were measured with one engine version on one kind of hardware: only then do times compare the apps.
+/// Whether both were measured with one engine version on one kind of hardware, and both for each frame or neither: only then do times compare
+/// the apps.
 pub fn same_place(a: &RunCard, b: &RunCard) -> bool {
-    a.engine == b.engine && a.engine_version == b.engine_version && a.hardware == b.hardware
+    let unit = |card: &RunCard| card.latency_ms.is_per_frame();
+    unit(a) == unit(b) && a.engine == b.engine && a.engine_version == b.engine_version && a.hardware == b.hardware
 }
 
 /// A figure of a run card; none where it was not measured, or says nothing of this app.

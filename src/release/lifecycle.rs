@@ -232,7 +232,8 @@ mod tests {
     }
 
     async fn measured(app: &App, release: &Release, median: f64) {
-        let measured = Measured { runs: 300, rounds: 3, cpu_ms: median, spread: 0.01, spread_p95: 0.01, alone: true, steady: true };
+        let measured =
+            Measured { runs: 300, rounds: 3, cpu_ms: median, spread: 0.01, spread_p95: 0.01, alone: true, steady: true, per_frame: false };
         let card = RunCard {
             engine: "onnxruntime".into(),
             engine_version: "1.22.0".into(),

@@ -29,7 +29,7 @@ const OF_AN_ORGANIZATION: usize = 2;
 /// # Errors
 /// `too-many-connections`: more are under way for the organisation; `server-busy`: too many wait for their turn.
 pub async fn troubles(app: &App, organization_id: &str, manifest: &AppManifest, yaml: &str) -> Result<Vec<RuleTrouble>> {
-    if manifest.alarms().is_empty() {
+    if manifest.alarms().is_empty() && manifest.procedures.is_empty() {
         return Ok(Vec::new());
     }
     let Some(Child { program, limits, .. }) = child(&app.settings.checks)? else { return Ok(Vec::new()) };

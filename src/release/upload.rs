@@ -86,30 +86,14 @@ impl UploadFault {
         Self { line, key: key.to_owned(), code: error.code, message: Message { zh: text(Lang::Zh), en: text(Lang::En) } }
     }
 
-    /// A fault of an alarm rule, at the line that names the rule.
-    fn of_rule(yaml: &str, manifest: &AppManifest, trouble: RuleTrouble) -> Self {
+    /// A fault of a rule or of what a procedure asks, at its line.
+    fn of_rule(yaml: &str, trouble: RuleTrouble) -> Self {
         let code = if trouble.code == "alarm-rule-too-complex" { "alarm-rule-too-complex" } else { "alarm-rule-invalid" };
         let error = Error::invalid(code).arg("detail", trouble.message);
-        let id = manifest.alarms().get(trouble.index).map(|rule| rule.id.as_str()).unwrap_or_default();
-        let names = |line: &str| {
-            let value = line.trim_start_matches([' ', '-', '{']).strip_prefix("id:");
-            value.is_some_and(|value| {
-                value.trim_start().trim_start_matches(['"', '\'']).strip_prefix(id).is_some_and(|rest| !rest.starts_with(is_slug))
-            })
-        };
-        // Labels may have the same ids.
-        let begin = yaml.lines().position(|line| line.trim() == "alarms:").unwrap_or_default();
-        let line = yaml.lines().skip(begin).position(names).and_then(|at| u32::try_from(begin + at + 1).ok());
-        Self {
-            line,
-            ..Self::at("", &format!("{}[{}].when", if manifest.format == 1 { "pipeline.alarms" } else { "alarms" }, trouble.index), &error)
-        }
+        // The child's words are a stranger's.
+        let line = validate::line_of(yaml, &trouble.key);
+        Self { line, ..Self::at("", &trouble.key, &error) }
     }
-}
-
-/// Whether a letter may stand in the id of a rule.
-fn is_slug(letter: char) -> bool {
-    letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_')
 }
 
 /// The release that the folder would become.
@@ -151,7 +135,7 @@ pub async fn check_upload(app: &App, actor: &Actor, upload: Upload, only: Option
         .db
         .read(move |conn| {
             let mut faults = platform_faults(conn, &upload.yaml, &manifest, only.as_deref())?;
-            faults.extend(rules.into_iter().map(|trouble| UploadFault::of_rule(&upload.yaml, &manifest, trouble)));
+            faults.extend(rules.into_iter().map(|trouble| UploadFault::of_rule(&upload.yaml, trouble)));
             let version = manifest.version.to_string();
             if store::find_own_version(conn, &person.organization_id, &manifest.name, &version)?.is_some_and(|(_, state)| is_used(state)) {
                 faults.push(UploadFault::at(&upload.yaml, "version", &taken(&version)));

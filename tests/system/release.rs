@@ -204,6 +204,39 @@ fn try_answers_files_and_shows_them_on_a_page() {
 }
 
 #[test]
+fn try_draws_what_happened_in_a_clip() {
+    let folder = Folder::new();
+    let app = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/format-2/restricted-area");
+    let (clip, out) = (app.join("golden/1.avi"), folder.0.join("shown"));
+    let of = |rest: &[&str]| {
+        let ort = ort_lib();
+        let args = ["try", app.to_str().unwrap(), clip.to_str().unwrap(), "--ort-lib", &ort, "--out", out.to_str().unwrap()];
+        pithead(&[&args, rest].concat())
+    };
+    let (code, told, err) = of(&["--lang", "zh"]);
+    // Titles and texts of the app, not ids.
+    assert!(
+        code == 0 && err.is_empty() && told.contains("有人在禁区内停留  禁区") && told.contains("s  通道口  进  人员 1"),
+        "{told}{err}"
+    );
+    let mut names: Vec<String> = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    let events = 5;
+    assert_eq!(names.len(), 2 + events, "{names:?}");
+    assert!(names.contains(&"01-1.avi".to_owned()) && names.contains(&"index.html".to_owned()), "{names:?}");
+    assert!(names.iter().any(|name| name.starts_with("01-1-0006.4s-") && name.ends_with("-inside.jpg")), "{names:?}");
+    let before = std::fs::read(&clip).unwrap();
+    let after = std::fs::read(out.join("01-1.avi")).unwrap();
+    let (before, after) = (inference::clip::read(&before).unwrap(), inference::clip::read(&after).unwrap());
+    assert_eq!((after.count(), after.lasts()), (before.count(), before.lasts()));
+    let page = std::fs::read_to_string(out.join("index.html")).unwrap();
+    assert_eq!(page.matches("<figure>").count(), events, "{page}");
+    // What is written is a clip that the app reads.
+    let (code, _, err) = pithead(&["try", app.to_str().unwrap(), out.join("01-1.avi").to_str().unwrap(), "--ort-lib", &ort_lib()]);
+    assert!(code == 0, "{err}");
+}
+
+#[test]
 fn push_says_what_is_missing_and_does_not_wait_for_nobody() {
     let dir = demo("coke-quality");
     let push = |rest: &[&str]| pithead(&[&["push", dir.to_str().unwrap()], rest].concat());
@@ -424,7 +457,7 @@ async fn an_alarm_rule_that_is_none_is_told_before_the_upload() {
         }
         let Some(code) = code else { continue };
         assert_eq!(faults.len(), 1, "{faults:?}");
-        let line = yaml.lines().position(|line| line.trim() == "- id: cri-high").unwrap() + 1;
+        let line = yaml.lines().position(|line| line.contains(rule)).unwrap() + 1;
         assert_eq!((faults[0].code, faults[0].key.as_str(), faults[0].line), (code, "pipeline.alarms[1].when", u32::try_from(line).ok()));
         assert!(faults[0].message.en.contains("cri-high") && faults[0].message.zh.starts_with("规则"), "{faults:?}");
     }

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::pipeline::{
-    AlarmRule, Drawn, Gives, Label, Model, ModelStep, Pipeline, Post, Procedure, Scene, Step, Track, WasmStep, is_default,
+    AlarmRule, Drawn, Gives, Label, Model, ModelStep, Pipeline, Post, Procedure, Scene, Step, Track, TrueCrossings, TruthEvent, WasmStep,
+    is_default,
 };
 use crate::span::Span;
 use crate::text::Text;
@@ -315,6 +316,13 @@ pub struct Truth {
     /// Texts that can be read: of the whole input, then on objects from top to bottom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub texts: Option<Vec<String>>,
+    /// What happened in a clip. Of the kinds that it names (alarms, stays, crossings, procedures) nothing else may have happened; where it
+    /// is empty, nothing at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Vec<TruthEvent>>,
+    /// How often lines were crossed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crossings: Option<TrueCrossings>,
 }
 
 /// What the developer says of the model.

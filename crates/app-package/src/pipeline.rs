@@ -4,6 +4,7 @@
 //! parts that both have is left out of the JSON where it has its default, so that a package of format 1 keeps its bytes.
 
 mod boxes;
+mod happened;
 mod looks;
 mod own;
 mod post;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::boxes::{Background, Beside, BoxForm, BoxGrid, BoxUnit, Keypoints, PostBoxes, RowLayout, RowPart};
+pub use self::happened::{Crossings, Direction, EventKind, ProcedureState, TrueCrossings, TruthEvent};
 pub use self::looks::{Look, looks};
 pub use self::own::{DEFAULT_FUEL, DEFAULT_MEMORY_MIB, Given, Gives, WasmItem, WasmStep};
 pub use self::post::{

@@ -44,6 +44,23 @@ pub fn parse(yaml: &str) -> Result<AppManifest, Vec<Fault>> {
     Err(faults.finish())
 }
 
+/// The line of a place in an `app.yaml`, such as `procedures[0].steps[1].when`; none where there is no such place.
+pub fn line_of(yaml: &str, key: &str) -> Option<u32> {
+    if yaml.len() > MAX_YAML_BYTES {
+        return None;
+    }
+    let tree = yaml::read(yaml, &mut Faults::default())?;
+    let mut node = &tree;
+    for part in key.split('.') {
+        let mut names = part.split('[');
+        node = node.get(names.next()?)?;
+        for place in names {
+            node = node.items().get(place.strip_suffix(']')?.parse::<usize>().ok()?)?;
+        }
+    }
+    Some(node.line)
+}
+
 /// The faults found so far, at most [`MAX_FAULTS`].
 #[derive(Debug, Default)]
 struct Faults {

@@ -4,23 +4,25 @@
 //! short source, loops (`exists`, `filter` …) nested at most two deep, no `+` in what a loop runs over, and no more than
 //! [`MAX_ITEMS`] detections and classes are shown to a rule, best first. There are no regular expressions.
 
+mod names;
 mod params;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use app_package::manifest::{AppManifest, InputKind};
 use app_package::pipeline::{AlarmRule, Drawn, Post, PostBoxes};
 use app_package::text::Text;
 use cel::{
-    Context, ExecutionError, IdedExpr, Program, Value,
+    Context, IdedExpr, Program, Value,
     common::ast::{EntryExpr, Expr},
 };
 
+use self::names::{Form, Words};
 pub use self::params::Params;
 use crate::{
     error::{AppError, Result},
     moment::{Moment, Shown, Standing, map_of},
-    output::{AppOutput, ClassScore, Detection, RaisedAlarm, RuleFault, TextOut, ValueOut},
+    output::{AppOutput, ClassScore, Detection, RaisedAlarm, RuleFault, Said, TextOut, ValueOut},
     procedure::{Course, Seen},
     scene::Places,
 };
@@ -64,19 +66,47 @@ struct Known {
     values: Vec<String>,
 }
 
-/// The rules that cannot be compiled, each with why, as [`Rules::compile`] tells of the first.
-pub fn faults(manifest: &AppManifest) -> Vec<(&AlarmRule, AppError)> {
-    let video = manifest.input == InputKind::Video;
-    manifest.alarms().iter().filter_map(|rule| compile(&rule.id, &rule.when, video).err().map(|e| (rule, e))).collect()
+/// What is wrong with the rules, and with what procedures ask: each with its place in app.yaml, and why as [`Rules::compile`] tells of the first.
+pub fn faults(manifest: &AppManifest) -> Vec<(String, AppError)> {
+    let outcome = Known::of(manifest).forms(manifest).map(|forms| {
+        let sources = sources(manifest).into_iter();
+        sources.filter_map(|source| Some((source.key.clone(), compile(&source, forms.as_ref()).err()?))).collect()
+    });
+    // Defaults of parameters have been looked at with the rest of app.yaml.
+    outcome.unwrap_or_default()
 }
 
-impl Rules {
-    /// Compiles all rules, of moving pictures also those of procedures, and holds these against a sample. Codes `alarm-rule-invalid` and
-    /// `alarm-rule-too-complex`, naming the rule.
-    pub fn compile(manifest: &AppManifest) -> Result<Self> {
-        let labels = manifest.labels().map(|label| (label.id.clone(), label.text.clone())).collect();
-        let video = manifest.input == InputKind::Video;
-        let mut known = Known { first: manifest.format == 1, video, ..Known::default() };
+/// A rule, or what a procedure asks.
+struct Source<'a> {
+    /// Its place in app.yaml.
+    key: String,
+    /// The rule, procedure or step that faults name.
+    id: &'a str,
+    cel: &'a str,
+}
+
+/// All that is CEL, in the order of app.yaml: procedures, then rules.
+fn sources(manifest: &AppManifest) -> Vec<Source<'_>> {
+    let mut sources = Vec::new();
+    for (i, procedure) in manifest.procedures.iter().enumerate() {
+        let mut add = |key: String, id, cel| sources.push(Source { key: format!("procedures[{i}].{key}"), id, cel });
+        add("start".to_owned(), &procedure.id, &procedure.start);
+        for (n, step) in procedure.steps.iter().enumerate() {
+            add(format!("steps[{n}].when"), &step.id, &step.when);
+        }
+        if let Some(end) = &procedure.end {
+            add("end".to_owned(), &procedure.id, end);
+        }
+    }
+    let alarms = if manifest.format == 1 { "pipeline.alarms" } else { "alarms" };
+    let rules = manifest.alarms().iter().enumerate();
+    sources.extend(rules.map(|(i, rule)| Source { key: format!("{alarms}[{i}].when"), id: &rule.id, cel: &rule.when }));
+    sources
+}
+
+impl Known {
+    fn of(manifest: &AppManifest) -> Self {
+        let mut known = Self { first: manifest.format == 1, video: manifest.input == InputKind::Video, ..Self::default() };
         for post in manifest.posts() {
             if let Post::Boxes(PostBoxes { keypoints: Some(points), .. }) = post {
                 known.keypoints.extend(points.names.iter().cloned());
@@ -85,28 +115,17 @@ impl Rules {
         for step in manifest.model_steps().iter().filter(|step| step.of.is_some()) {
             known.values.extend(step.post.iter().flat_map(Post::values).map(|(id, ..)| id.to_owned()));
         }
+        let own = manifest.wasm_steps().filter(|step| step.of.is_some());
+        known.values.extend(own.flat_map(|step| &step.items).map(|item| item.id.clone()));
         known
-            .values
-            .extend(manifest.wasm_steps().filter(|step| step.of.is_some()).flat_map(|step| &step.items).map(|item| item.id.clone()));
-        let rules = manifest.alarms();
-        let compiled = rules.iter().map(|rule| Ok((rule.clone(), compile(&rule.id, &rule.when, video)?))).collect::<Result<_>>()?;
-        let procedures = manifest.procedures.iter().map(|procedure| {
-            Ok(ProcedureRules {
-                id: procedure.id.clone(),
-                start: compile(&procedure.id, &procedure.start, video)?,
-                end: procedure.end.as_ref().map(|end| compile(&procedure.id, end, video)).transpose()?,
-                steps: procedure.steps.iter().map(|step| compile(&step.id, &step.when, video)).collect::<Result<_>>()?,
-            })
-        });
-        let rules = Self { compiled, procedures: procedures.collect::<Result<_>>()?, labels, known };
-        if video {
-            rules.try_out(manifest)?;
-        }
-        Ok(rules)
     }
 
-    /// Asks each rule of moving pictures about a sample that has one thing of each label: it must name no zone, line or key that is not there.
-    fn try_out(&self, manifest: &AppManifest) -> Result<()> {
+    /// The form of each name that a rule of moving pictures sees, by a sample that has one thing of each label; none of still pictures, whose rules
+    /// have always been taken. Codes `parameter-…`.
+    fn forms(&self, manifest: &AppManifest) -> Result<Option<BTreeMap<String, Form>>> {
+        if !self.video {
+            return Ok(None);
+        }
         let places = Places::new(&manifest.scene, &Drawn::default());
         let procedures = manifest.procedures.iter().map(|procedure| (procedure.id.clone(), Standing::default()));
         let moment = Moment {
@@ -115,27 +134,42 @@ impl Rules {
             procedures: procedures.collect(),
             ..Moment::default()
         };
-        let values = manifest.values().map(|(id, ..)| ValueOut { id: id.to_owned(), ..ValueOut::default() });
+        let class = ClassScore::default();
         let sample = AppOutput {
-            detections: self.labels.keys().map(|label| Detection::new(label, 0.0, [0.0; 4])).collect(),
-            classes: self.labels.keys().map(|label| ClassScore { label: label.clone(), ..ClassScore::default() }).collect(),
-            values: values.collect(),
+            detections: vec![Detection { said: Said { classes: vec![class.clone()], ..Said::default() }, ..Detection::default() }],
+            classes: vec![class],
+            values: manifest.values().map(|(id, ..)| ValueOut { id: id.to_owned(), ..ValueOut::default() }).collect(),
             texts: vec![TextOut::default()],
             ..AppOutput::default()
         };
         let params = Params::new(&manifest.parameters, &serde_json::Map::new())?;
-        let context = self.context(&sample, &params, &moment);
-        let alarms = self.compiled.iter().map(|(rule, program)| (&rule.id, program));
-        let steps = self.procedures.iter().flat_map(|rules| {
-            let all = std::iter::once(&rules.start).chain(&rules.end).chain(&rules.steps);
-            all.map(|program| (&rules.id, program))
-        });
-        for (id, program) in alarms.chain(steps) {
-            if let Err(ExecutionError::NoSuchKey(key)) = program.execute(&context) {
-                return Err(AppError::new("alarm-rule-invalid", format!("rule `{id}`: there is no `{key}`")));
-            }
+        let words = Words::of(manifest);
+        let shown = results(&sample, self, &moment).into_iter().chain(moment.shown()).chain([("params", params.0)]);
+        Ok(Some(shown.map(|(name, value)| (name.to_owned(), words.form(&value, &[name]))).collect()))
+    }
+}
+
+impl Rules {
+    /// Compiles all rules and what procedures ask; of moving pictures they name nothing that cannot exist. Codes `alarm-rule-invalid` and
+    /// `alarm-rule-too-complex`, naming the rule.
+    pub fn compile(manifest: &AppManifest) -> Result<Self> {
+        let known = Known::of(manifest);
+        let forms = known.forms(manifest)?;
+        let mut programs = sources(manifest).iter().map(|source| compile(source, forms.as_ref())).collect::<Result<Vec<_>>>()?.into_iter();
+        let missing = || AppError::new("alarm-rule-invalid", "a rule is missing");
+        let mut next = || programs.next().ok_or_else(missing);
+        let mut procedures = Vec::new();
+        for procedure in &manifest.procedures {
+            procedures.push(ProcedureRules {
+                id: procedure.id.clone(),
+                start: next()?,
+                steps: procedure.steps.iter().map(|_| next()).collect::<Result<_>>()?,
+                end: procedure.end.is_some().then(&mut next).transpose()?,
+            });
         }
-        Ok(())
+        let compiled = manifest.alarms().iter().map(|rule| Ok((rule.clone(), next()?))).collect::<Result<_>>()?;
+        let labels = manifest.labels().map(|label| (label.id.clone(), label.text.clone())).collect();
+        Ok(Self { compiled, procedures, labels, known })
     }
 
     /// What rules see.
@@ -197,7 +231,9 @@ impl Rules {
 
     /// What a rule says.
     pub(crate) fn alarm(&self, rule: &AlarmRule, output: &AppOutput, place: &str, told: &Told<'_>) -> RaisedAlarm {
-        RaisedAlarm { rule: rule.id.clone(), level: rule.level, text: self.text(&rule.text, output, place, told) }
+        let text = self.text(&rule.text, output, place, told);
+        let frame = told.at.map(|_| Box::new(output.seen()));
+        RaisedAlarm { rule: rule.id.clone(), level: rule.level, text, at: told.at, frame }
     }
 
     /// Fills `{place}`, `{label}` (text of the best detection's or class's label), `{text}` (what was read, first of the picture, else of the
@@ -223,6 +259,8 @@ impl Rules {
 /// What an alarm of moving pictures is about.
 #[derive(Default)]
 pub(crate) struct Told<'a> {
+    /// When it began, in seconds.
+    pub at: Option<f64>,
     /// Label of the object, where the rule is for each.
     pub label: Option<&'a str>,
     /// Title of the zone.
@@ -269,15 +307,16 @@ fn number(value: f64) -> String {
     if text == "-0" { "0".into() } else { text.into() }
 }
 
-fn compile(id: &str, source: &str, video: bool) -> Result<Program> {
+/// With what is known of the names that rules of moving pictures see.
+fn compile(Source { id, cel, .. }: &Source<'_>, forms: Option<&BTreeMap<String, Form>>) -> Result<Program> {
     let invalid = |message: String| AppError::new("alarm-rule-invalid", format!("rule `{id}`: {message}"));
     let complex = |message: &str| AppError::new("alarm-rule-too-complex", format!("rule `{id}`: {message}"));
-    if source.len() > MAX_SOURCE {
+    if cel.len() > MAX_SOURCE {
         return Err(complex("longer than 2,000 bytes"));
     }
-    let program = Program::compile(source).map_err(|e| invalid(e.to_string()))?;
+    let program = Program::compile(cel).map_err(|e| invalid(e.to_string()))?;
     let mut names = vec!["detections", "classes", "values", "texts", "params"];
-    if video {
+    if forms.is_some() {
         names.extend(["zones", "lines", "procedures", "now"]);
     }
     let list = names.join(", ");
@@ -285,6 +324,9 @@ fn compile(id: &str, source: &str, video: bool) -> Result<Program> {
     walk.bounded(program.expression(), 0, false).map_err(complex)?;
     if let Some(name) = walk.unknown {
         return Err(invalid(format!("unknown name `{name}`; rules see {list}")));
+    }
+    if let Some(fault) = forms.and_then(|forms| names::fault(program.expression(), forms)) {
+        return Err(invalid(fault));
     }
     Ok(program)
 }

@@ -11,6 +11,7 @@ pub use crate::error::AppError;
 use crate::{
     alarm::{Params, Rules},
     clip,
+    draw::Trace,
     engine::{Engine, Session, TensorData},
     error::Result,
     frames::Frames,
@@ -106,14 +107,26 @@ impl App {
     ) -> Result<AppOutput> {
         drop(self.take_log());
         if self.manifest.input == InputKind::Video {
-            within(bytes)?;
-            return watch::clip(self, bytes, drawn, params, place);
+            return self.predict_traced(bytes, drawn, params, place).map(|(answer, _)| answer);
         }
         let params = Params::new(&self.manifest.parameters, params)?;
         let picture = self.read(bytes)?;
         let mut result = self.answer(picture.as_ref().map_or(Input::Bytes(bytes), Input::Picture), None)?;
         self.rules.evaluate(&mut result, &params, place);
         Ok(result)
+    }
+
+    /// As [`Self::predict_drawn`] for a clip, with what was seen in each frame.
+    pub(crate) fn predict_traced(
+        &mut self,
+        bytes: &[u8],
+        drawn: &Drawn,
+        params: &serde_json::Map<String, serde_json::Value>,
+        place: &str,
+    ) -> Result<(AppOutput, Trace)> {
+        drop(self.take_log());
+        within(bytes)?;
+        watch::clip(self, bytes, drawn, params, place)
     }
 
     /// What the steps say, without alarms; of moving pictures with what is kept from frame to frame.

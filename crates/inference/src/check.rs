@@ -117,7 +117,7 @@ pub struct RunCard {
     pub accuracy: Option<f64>,
     /// Golden samples, all reproduced.
     pub golden_total: u32,
-    /// Whole predictions of the golden samples.
+    /// Whole predictions of the golden samples; of clips by their frames ([`Latency::is_per_frame`]).
     pub latency_ms: Latency,
     /// Time for inspecting and loading the model: the median of up to five times.
     pub load_ms: f64,
@@ -127,7 +127,7 @@ pub struct RunCard {
     pub peak_memory_bytes: u64,
     /// Size of the model file with its external data.
     pub model_bytes: u64,
-    /// Whole predictions in a second.
+    /// Whole predictions in a second, of clips frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throughput: Option<Throughput>,
     /// What the model is made of.
@@ -349,7 +349,8 @@ fn listing_picture(dir: &Path, name: &str) -> Result<()> {
 }
 
 /// Codes that say why a sample gave no result to compare.
-const CAUSES: [&str; 32] = [
+const CAUSES: [&str; 33] = [
+    "truth-beyond-clip",
     "picture-not-16-bit",
     "too-many-tiles",
     "out-of-memory",

@@ -5,11 +5,13 @@
 //! Source: Microsoft, "AVI RIFF File Reference" and "DIB Sequence" (`NNdb`, `NNdc`).
 
 mod huffman;
+mod write;
 
 use std::time::Duration;
 
 use image::DynamicImage;
 
+pub use self::write::write;
 use crate::{
     error::{AppError, Result},
     picture,
@@ -64,10 +66,20 @@ pub fn read(bytes: &[u8]) -> Result<Clip<'_>> {
     Ok(Clip { jpegs, scale: stream.scale, rate: stream.rate })
 }
 
+/// How long a clip is; a picture, as a clip of one frame, has no length. Codes as [`read`].
+pub fn length(bytes: &[u8]) -> Result<Duration> {
+    if picture::is_known(bytes) { Ok(Duration::ZERO) } else { read(bytes).map(|clip| clip.time(clip.count())) }
+}
+
 impl Clip<'_> {
     /// Frames that there are.
     pub fn count(&self) -> usize {
         self.jpegs.len()
+    }
+
+    /// What a frame lasts: scale and rate, whose quotient is seconds.
+    pub fn lasts(&self) -> (u32, u32) {
+        (self.scale, self.rate)
     }
 
     /// When a frame begins; frame i is at i × scale / rate.

@@ -3,28 +3,27 @@
 //! Runs in a confined child; see [`crate::worker::run_evaluation`]. What comes out is one figure and two counts: nothing in an
 //! [`Evaluation`] tells of a single sample, so that neither a page nor a log can.
 
-use std::{collections::BTreeSet, fs::File, path::Path};
+use std::{collections::BTreeSet, fs::File, path::Path, time::Duration};
 
 use app_package::manifest::AppManifest;
 use serde::{Deserialize, Serialize};
 
-use self::{
-    archive::Archive,
-    metrics::Metric,
-    set::{Expected, TestSet},
-};
+use self::{archive::Archive, expect::Expected, metrics::Metric, set::TestSet};
 use crate::{
     app::App,
     check::Hardware,
     engine::Engine,
     error::AppError,
-    output::{AppOutput, Detection},
+    output::{AppOutput, Crossings, Detection},
     sandbox::Confinement,
+    truth,
 };
 
 pub mod archive;
+pub mod expect;
 mod likeness;
 pub mod metrics;
+mod names;
 pub mod set;
 
 /// How an app did on a test set.
@@ -59,8 +58,9 @@ impl Evaluation {
 
 /// Runs the app in `dir` over a test set with default parameters. Blocking. Never fails: what goes wrong is the reason.
 ///
-/// A sample without an answer counts as wrong for accuracy, as nothing found for mAP@0.5 and as nothing read for the error of characters. For RMSE and MAE a missing answer has no error
-/// to count, and leaving such samples out would flatter: then there is no figure.
+/// A sample without an answer counts as wrong for accuracy, as nothing found for mAP@0.5, recall and F1, and as nothing read for the error of
+/// characters. For RMSE, MAE and crossings a missing answer has no error to count, and to precision it is no event that is wrong; leaving such samples out would
+/// flatter: then there is no figure.
 pub fn run(dir: &Path, manifest: AppManifest, set: File, metric: Metric, engine: &dyn Engine) -> Evaluation {
     let read = |set| {
         let mut archive = Archive::open(set).ok()?;
@@ -73,16 +73,18 @@ pub fn run(dir: &Path, manifest: AppManifest, set: File, metric: Metric, engine:
     if let Err(reason) = set.fits(&manifest, metric) {
         return failed(reason);
     }
+    let pairs = set.pairs(&manifest);
     let mut app = match App::open(dir, manifest, engine, 1) {
         Ok(app) => app,
         Err(e) => return failed(e.code),
     };
-    let mut tally = Tally::default();
+    let mut tally = Tally { tolerance: set.tolerance, ..Tally::default() };
     for sample in set.samples {
         let answer = archive
             .read(&sample.input)
             .ok_or_else(|| AppError::new("set-unreadable", "the set cannot be read"))
-            .and_then(|input| app.predict(&input, &serde_json::Map::new(), ""));
+            .and_then(|input| app.predict_drawn(&input, &pairs.drawn(&sample.scene), &serde_json::Map::new(), ""))
+            .map(|answer| pairs.told(answer));
         match answer {
             // After these faults no later sample has a chance.
             Err(e) if matches!(e.code, "out-of-memory" | "set-unreadable") => return failed(e.code),
@@ -100,8 +102,11 @@ struct Tally {
     pictures: Vec<(Vec<Detection>, Vec<Detection>)>,
     /// Expected and read texts.
     texts: Vec<(String, String)>,
-    /// Expected and found values.
+    /// Expected and found values, or numbers of crossings.
     pairs: Vec<(f64, f64)>,
+    /// Of events those that are right, there, and told.
+    events: [u32; 3],
+    tolerance: Duration,
     failures: u32,
     codes: BTreeSet<&'static str>,
 }
@@ -119,13 +124,29 @@ impl Tally {
                 self.pictures.push((objects, Vec::new()));
             }
             (Expected::Text(text), Ok(answer)) => {
-                self.texts.push((text, answer.lines().join("\n").chars().take(set::MAX_TEXT_READ).collect()))
+                self.texts.push((text, answer.lines().join("\n").chars().take(expect::MAX_TEXT_READ).collect()))
             }
             (Expected::Text(text), Err(e)) => {
                 failed(e.code);
                 self.texts.push((text, String::new()));
             }
+            (Expected::Events(there), answer) => {
+                let answer = answer.map_err(|e| failed(e.code)).unwrap_or_default();
+                let right = truth::found(&there, &answer.events, self.tolerance);
+                // What an app has told beyond what an answer holds finds nothing.
+                let told = answer.events.len().saturating_add(usize::try_from(answer.left_out).unwrap_or(usize::MAX));
+                for (sum, n) in self.events.iter_mut().zip([right, there.len(), told]) {
+                    *sum = sum.saturating_add(u32::try_from(n).unwrap_or(u32::MAX));
+                }
+            }
             (_, Err(e)) => failed(e.code),
+            (Expected::Crossings(lines), Ok(answer)) => {
+                for (line, Crossings { inward, outward }) in lines {
+                    let found = answer.counts.lines.get(&line).copied().unwrap_or_default();
+                    self.pairs
+                        .extend([(inward, found.inward), (outward, found.outward)].map(|(there, found)| (there.into(), found.into())));
+                }
+            }
             (Expected::Class(label), Ok(answer)) => self.right += u32::from(answer.classes.first().is_some_and(|best| best.label == label)),
             (Expected::Value(expected), Ok(answer)) => {
                 match answer.values.iter().find(|value| quantity.is_some_and(|(id, _)| *id == value.id)) {
@@ -137,12 +158,13 @@ impl Tally {
     }
 
     fn sum_up(self, samples: u32, metric: Metric) -> Evaluation {
-        let values = matches!(metric, Metric::Rmse | Metric::Mae);
+        let values = matches!(metric, Metric::Rmse | Metric::Mae | Metric::CrossingMae | Metric::EventPrecision);
         if self.failures > 0 && (values || self.failures == samples) {
             // Where all samples failed in the same way, their common code helps most.
             let reason = if self.codes.len() == 1 && self.failures == samples { self.codes.first() } else { None };
             return Evaluation { samples, failures: self.failures, ..Evaluation::failed(*reason.unwrap_or(&"samples-failed")) };
         }
+        let [right, there, told] = self.events;
         let value = match metric {
             Metric::Map50 | Metric::MaskMap50 | Metric::OksMap50 => {
                 metric.likeness().and_then(|likeness| metrics::map50(&self.pictures, likeness))
@@ -150,7 +172,10 @@ impl Tally {
             Metric::Accuracy => metrics::accuracy(self.right, samples),
             Metric::Cer => metrics::cer(&self.texts),
             Metric::Rmse => metrics::rmse(&self.pairs),
-            Metric::Mae => metrics::mae(&self.pairs),
+            Metric::Mae | Metric::CrossingMae => metrics::mae(&self.pairs),
+            Metric::EventF1 => metrics::f1(right, there, told),
+            Metric::EventPrecision => metrics::precision(right, told),
+            Metric::EventRecall => metrics::recall(right, there),
         };
         // Squares of large errors may overflow: a figure must be finite.
         match value.filter(|value| value.is_finite()) {

@@ -73,6 +73,7 @@ fn described_step(dir: &Path, format: u32, model: &ModelStep) -> Result<()> {
 fn readable(dir: &Path, video: bool, pre: &Pre, sample: &Golden) -> Result<()> {
     golden::expected(dir, sample)?;
     let input = golden::read(dir, &sample.input)?;
+    golden::noted_within(sample, &input)?;
     let mut tensor = Vec::new();
     let outcome = match pre {
         Pre::Image(_) | Pre::Clip(_) if video && !picture::is_known(&input) => {

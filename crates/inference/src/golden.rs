@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     app::{App, MAX_INPUT},
     error::{AppError, Result},
-    model_file,
+    measure, model_file,
     output::{AppOutput, ClassScore, Detection, TextOut, ValueOut},
-    post,
+    post, truth,
 };
 
 /// Least overlap of a thing with the expected one: of masks, of turned boxes, else of boxes.
@@ -51,7 +51,8 @@ pub struct SampleReport {
     /// Why the sample is not ok.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Time of a prediction, decoding included, in milliseconds: the median of `runs`, or the one cold run of this report where that is 0.
+    /// Time of a prediction, decoding included, in milliseconds: the median of `runs`, or the one cold run of this report where that is 0. Of a
+    /// clip by its frames.
     pub latency_ms: f64,
     /// Measured runs that the time is of.
     #[serde(default)]
@@ -110,8 +111,9 @@ fn sample(app: &mut App, golden: &Golden) -> SampleReport {
         let expected = expected(app.dir(), golden)?;
         let started = Instant::now();
         let result = answer(app, golden, &input)?;
-        report.latency_ms = started.elapsed().as_secs_f64() * 1e3;
-        report.right = golden.truth.as_ref().map(|truth| is_right(truth, &result));
+        report.latency_ms = started.elapsed().as_secs_f64() * 1e3 / f64::from(measure::frames(app, &input));
+        noted_within(golden, &input)?;
+        report.right = golden.truth.as_ref().map(|truth| is_right(truth, &result, &golden.tolerance));
         if let Some(fault) = result.rule_faults.first() {
             return Err(AppError::new("alarm-rule-failed", format!("rule `{}`: {}", fault.rule, fault.message)));
         }
@@ -267,7 +269,17 @@ fn attributes(seen: &mut Compared, expected: &Detection, found: &Detection, tole
     }
 }
 
-fn is_right(truth: &Truth, result: &AppOutput) -> bool {
+/// What is noted of a clip lies within it. Codes `truth-beyond-clip`, and those of [`crate::clip::read`].
+pub(crate) fn noted_within(golden: &Golden, input: &[u8]) -> Result<()> {
+    let Some(events) = golden.truth.as_ref().and_then(|truth| truth.events.as_ref()) else { return Ok(()) };
+    let length = crate::clip::length(input)?;
+    truth::beyond(events, length).map_or(Ok(()), |event| {
+        let times = format!("{} to {} s", event.begin, event.end.unwrap_or(event.begin));
+        Err(AppError::new("truth-beyond-clip", format!("an event of {times} is noted in a clip of {} s", length.as_secs_f64())))
+    })
+}
+
+fn is_right(truth: &Truth, result: &AppOutput, tolerance: &Tolerance) -> bool {
     let class = truth.class.as_ref().is_none_or(|class| result.classes.first().is_some_and(|best| &best.label == class));
     // Labels that the truth does not name must not be found.
     let counts = truth.counts.as_ref().is_none_or(|counts| {
@@ -279,7 +291,10 @@ fn is_right(truth: &Truth, result: &AppOutput) -> bool {
     let values = truth.values.as_ref().is_none_or(|values| {
         values.iter().all(|(id, [truth, allowed])| result.values.iter().any(|v| &v.id == id && (v.value - truth).abs() <= *allowed))
     });
-    class && counts && values && texts
+    let time = tolerance.time.map_or(truth::TOLERANCE, |time| time.get());
+    let events = truth.events.as_ref().is_none_or(|events| result.left_out == 0 && truth::agrees(events, &result.events, time));
+    let crossings = truth.crossings.as_ref().is_none_or(|lines| lines.iter().all(|(line, n)| result.counts.lines.get(line) == Some(n)));
+    class && counts && values && texts && events && crossings
 }
 
 #[cfg(test)]
@@ -290,13 +305,33 @@ mod tests {
     fn texts_are_right_when_all_lines_are() {
         let right = |truth: &str, texts: &str| {
             let truth: Truth = serde_json::from_str(truth).unwrap();
-            is_right(&truth, &serde_json::from_str(&format!(r#"{{"texts": {texts}}}"#)).unwrap())
+            is_right(&truth, &serde_json::from_str(&format!(r#"{{"texts": {texts}}}"#)).unwrap(), &Tolerance::default())
         };
         let one = r#"[{"text": "KJ-2026", "score": 0.9}]"#;
         assert!(right(r#"{"texts": ["KJ-2026"]}"#, one) && right(r#"{"texts": []}"#, "[]") && right("{}", one));
         assert!(
             !right(r#"{"texts": ["KJ-2025"]}"#, one) && !right(r#"{"texts": []}"#, one) && !right(r#"{"texts": ["KJ-2026", ""]}"#, one)
         );
+    }
+
+    #[test]
+    fn a_clip_is_right_when_what_happened_is_told_in_time() {
+        let stay = r#"{"zone": "danger", "label": "person", "begin": 2.0, "end": 6.0}"#;
+        let result: AppOutput = serde_json::from_str(&format!(
+            r#"{{"events": [{stay}, {{"rule": "inside", "begin": 3}}], "counts": {{"lines": {{"gate": {{"in": 2, "out": 1}}}}}}}}"#
+        ))
+        .unwrap();
+        let right = |truth: &str, time: &str| {
+            let tolerance = serde_json::from_str(&format!(r#"{{"absolute": 0, "relative": 0, "time": "{time}"}}"#)).unwrap();
+            is_right(&serde_json::from_str(truth).unwrap(), &result, &tolerance)
+        };
+        let events = |begin: f64| format!(r#"{{"events": [{{"zone": "danger", "begin": {begin}, "end": 6}}]}}"#);
+        assert!(right(&events(2.9), "1s") && !right(&events(3.1), "1s") && right(&events(3.1), "2s") && !right(r#"{"events": []}"#, "1s"));
+        let crossings = |inward: u32| format!(r#"{{"crossings": {{"gate": {{"in": {inward}, "out": 1}}}}}}"#);
+        assert!(right(&crossings(2), "1s") && !right(&crossings(1), "1s") && !right(r#"{"crossings": {"door": {}}}"#, "1s"));
+        // Where the app told too much for an answer, nobody knows what else it told.
+        let cut = AppOutput { left_out: 1, ..result.clone() };
+        assert!(!is_right(&serde_json::from_str(&events(2.0)).unwrap(), &cut, &Tolerance::default()));
     }
 
     #[test]

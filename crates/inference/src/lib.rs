@@ -8,9 +8,11 @@
 mod agree;
 pub mod alarm;
 pub mod app;
+mod assign;
 pub mod check;
 pub mod clip;
 pub mod content;
+pub mod draw;
 pub mod engine;
 pub mod episode;
 pub mod error;
@@ -40,5 +42,6 @@ pub mod table;
 pub mod tensors;
 pub mod tiles;
 pub mod track;
+pub mod truth;
 pub mod watch;
 pub mod worker;

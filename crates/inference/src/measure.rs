@@ -2,7 +2,8 @@
 //!
 //! A figure is as good as the quiet in which it was taken. So it is taken alone on the machine ([`Turns`]), in rounds over all golden
 //! samples, until the last [`WINDOW`] rounds agree; where they never do, it is marked as unsteady and says how far they lie apart.
-//! All figures of a measurement, percentiles and those of each sample alike, are of the same runs.
+//! All figures of a measurement, percentiles and those of each sample alike, are of the same runs. Of an app of moving pictures they are those of a
+//! frame: the time of a clip by its frames, so that clips of any length compare with each other, and with pictures.
 
 use std::{
     fs::{File, TryLockError},
@@ -13,10 +14,11 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use app_package::manifest::Golden;
+use app_package::manifest::{Golden, InputKind};
 
 use crate::{
     app::App,
+    clip,
     error::{AppError, Result},
     golden,
 };
@@ -50,7 +52,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Pause between two looks whether they have.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Times of a whole prediction over the golden samples in turn, decoding included, on one thread, in milliseconds.
+/// Times of a whole prediction over the golden samples in turn, decoding included, on one thread, in milliseconds; of clips by their frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// Half of the predictions were faster.
@@ -63,6 +65,13 @@ pub struct Latency {
     /// How it was measured; none in reports from before that was kept: those are of 100 runs of the first sample, whatever else ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<Measured>,
+}
+
+impl Latency {
+    /// Whether the times are those of a frame of a clip. Reports from before that was so have those of whole clips.
+    pub fn is_per_frame(&self) -> bool {
+        self.measured.is_some_and(|how| how.per_frame)
+    }
 }
 
 /// How times were measured.
@@ -82,9 +91,12 @@ pub struct Measured {
     pub alone: bool,
     /// The figures can be taken for those of the app: measured alone, by rounds that agree, with a processor all the time.
     pub steady: bool,
+    /// The times are those of a frame of a clip, and rates count frames.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub per_frame: bool,
 }
 
-/// Predictions in a second, the golden samples in turn.
+/// Predictions in a second, of clips frames, the golden samples in turn.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Throughput {
     /// The engine on one thread: the runs that the latency is of.
@@ -98,7 +110,7 @@ pub struct Throughput {
 pub struct Times {
     /// Over all samples.
     pub latency: Latency,
-    /// Predictions in a second.
+    /// Predictions in a second, of clips frames.
     pub per_second: f64,
     /// Median of each sample's runs, in the manifest's order; of a slow app the first ones only.
     pub samples: Vec<f64>,
@@ -106,10 +118,12 @@ pub struct Times {
     pub runs_each: u32,
 }
 
-/// One run of a sample: wall and processor time in milliseconds.
+/// One run of a sample: wall and processor time in milliseconds, of all its frames.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Run {
     sample: usize,
+    /// 1 of all but clips.
+    frames: u32,
     wall: f64,
     cpu: f64,
 }
@@ -117,14 +131,26 @@ struct Run {
 /// Measures an app; `alone` says whether nothing else works on the machine meanwhile.
 pub fn times(app: &mut App, iterations: u32, alone: bool) -> Result<Times> {
     let samples = app.manifest().golden.clone();
-    rounds(samples.len(), iterations, alone, |at| {
+    let per_frame = app.manifest().input == InputKind::Video;
+    let mut times = rounds(samples.len(), iterations, alone, |at| {
         let Some(sample) = samples.get(at) else { return Err(AppError::new("golden-missing", "there is no golden sample")) };
         // Read outside of what is measured: a node has its input in memory.
         let input = golden::read(app.dir(), &sample.input)?;
         let (cpu, begin) = (processor(), Instant::now());
         golden::answer(app, sample, &input)?;
-        Ok(Run { sample: at, wall: begin.elapsed().as_secs_f64() * 1e3, cpu: processor() - cpu })
-    })
+        let (wall, cpu) = (begin.elapsed().as_secs_f64() * 1e3, processor() - cpu);
+        Ok(Run { sample: at, frames: frames(app, &input), wall, cpu })
+    })?;
+    if let Some(measured) = &mut times.latency.measured {
+        measured.per_frame = per_frame;
+    }
+    Ok(times)
+}
+
+/// Frames of an input: 1 of all but clips.
+pub(crate) fn frames(app: &App, input: &[u8]) -> u32 {
+    let clip = if app.manifest().input == InputKind::Video { clip::read(input).ok() } else { None };
+    clip.map_or(1, |clip| count(clip.count()).max(1))
 }
 
 /// Processor time of this process in milliseconds.
@@ -206,7 +232,7 @@ impl Window {
         let runs: Vec<Run> = rounds.iter().flatten().copied().collect();
         let measured = Measured {
             runs: count(runs.len()),
-            cpu_ms: runs.iter().map(|run| run.cpu).sum::<f64>() / f64::from(count(runs.len()).max(1)),
+            cpu_ms: runs.iter().map(|run| run.cpu).sum::<f64>() / frames_of(&runs).max(1.0),
             spread: spread(&at(50)),
             spread_p95: spread(&at(95)),
             ..Measured::default()
@@ -221,13 +247,13 @@ impl Window {
 
     fn times(&self, samples: usize) -> Times {
         let mut all = walls(&self.runs);
-        let total: f64 = all.iter().sum();
+        let total: f64 = self.runs.iter().map(|run| run.wall).sum();
         let of = |sample: usize| {
-            let mut own: Vec<f64> = self.runs.iter().filter(|run| run.sample == sample).map(|run| run.wall).collect();
-            percentile(&mut own, 50)
+            let own: Vec<Run> = self.runs.iter().filter(|run| run.sample == sample).copied().collect();
+            percentile(&mut walls(&own), 50)
         };
         Times {
-            per_second: if total > 0.0 { f64::from(self.measured.runs) * 1e3 / total } else { 0.0 },
+            per_second: if total > 0.0 { frames_of(&self.runs) * 1e3 / total } else { 0.0 },
             samples: (0..samples).map(of).collect(),
             runs_each: self.measured.runs.checked_div(count(samples)).unwrap_or(0),
             latency: Latency {
@@ -240,8 +266,13 @@ impl Window {
     }
 }
 
+/// The time of a frame in each run.
 fn walls(runs: &[Run]) -> Vec<f64> {
-    runs.iter().map(|run| run.wall).collect()
+    runs.iter().map(|run| run.wall / f64::from(run.frames)).collect()
+}
+
+fn frames_of(runs: &[Run]) -> f64 {
+    runs.iter().map(|run| f64::from(run.frames)).sum()
 }
 
 /// The value below which so many percent lie; sorts. 0 of none.
@@ -261,7 +292,7 @@ fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// Predictions in a second with the first so many golden samples in turn, whole passes for at least a time in three goes; the median of
+/// Predictions in a second, of clips frames, with the first so many golden samples in turn, whole passes for at least a time in three goes; the median of
 /// the goes. Of a slow app it is one.
 pub fn per_second(app: &mut App, samples: usize, time: Duration) -> Result<f64> {
     let samples: Vec<Golden> = app.manifest().golden.iter().take(samples).cloned().collect();
@@ -274,7 +305,7 @@ pub fn per_second(app: &mut App, samples: usize, time: Duration) -> Result<f64> 
                 let begin = Instant::now();
                 golden::answer(app, sample, &input)?;
                 spent += begin.elapsed();
-                done = done.saturating_add(1);
+                done = done.saturating_add(frames(app, &input));
             }
         }
         rates.push(f64::from(done) / spent.as_secs_f64().max(f64::MIN_POSITIVE));
@@ -330,7 +361,7 @@ mod tests {
         rounds(samples, 10, true, |sample| {
             n += 1;
             let wall = wall(n, sample);
-            Ok(Run { sample, wall, cpu: wall * has })
+            Ok(Run { sample, frames: 1, wall, cpu: wall * has })
         })
         .unwrap()
     }
@@ -344,6 +375,21 @@ mod tests {
         assert!((times.per_second - 200.0).abs() < 1e-9);
         // No sample's bar lies above all that the percentiles are of.
         assert!(times.samples.iter().all(|bar| *bar <= times.latency.p99));
+    }
+
+    #[test]
+    fn times_of_clips_are_those_of_their_frames() {
+        // 20 frames at 3 ms each, and 50 at 2 ms.
+        let run = |sample| if sample == 0 { (20, 60.0) } else { (50, 100.0) };
+        let times = rounds(2, 10, true, |sample| {
+            let (frames, wall) = run(sample);
+            Ok(Run { sample, frames, wall, cpu: wall })
+        })
+        .unwrap();
+        assert_eq!((times.latency.median, times.latency.p95, times.samples.as_slice()), (3.0, 3.0, [3.0, 2.0].as_slice()));
+        assert!((times.per_second - 70.0 * 1e3 / 160.0).abs() < 1e-9, "{}", times.per_second);
+        let how = times.latency.measured.unwrap();
+        assert!(how.steady && (how.cpu_ms - 160.0 / 70.0).abs() < 1e-9, "{how:?}");
     }
 
     #[test]

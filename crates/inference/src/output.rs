@@ -6,6 +6,8 @@ use app_package::pipeline::AlarmLevel;
 use app_package::text::Text;
 use serde::{Deserialize, Serialize};
 
+pub use app_package::pipeline::{Crossings, Direction, ProcedureState};
+
 pub use crate::mask::Mask;
 
 /// Results of one input, of a clip those of its last frame with what happened in all of it. Empty lists are left out of the JSON.
@@ -58,6 +60,19 @@ impl AppOutput {
         rows.iter_mut().for_each(|row| row.sort_by(|(a, _), (b, _)| a[0].total_cmp(&b[0])));
         let objects = rows.into_iter().flatten().map(|(_, text)| text);
         self.texts.iter().chain(objects).map(|text| text.text.as_str()).collect()
+    }
+
+    /// What is seen in a frame, for an alarm that begins in it: the best [`MAX_SEEN`] of each kind, without masks and points, for a clip may
+    /// have as many alarms as events.
+    pub fn seen(&self) -> Self {
+        let detections = self.detections.iter().take(MAX_SEEN);
+        Self {
+            detections: detections.map(|d| Detection { mask: None, keypoints: Vec::new(), ..d.clone() }).collect(),
+            classes: self.classes.iter().take(MAX_SEEN).cloned().collect(),
+            values: self.values.iter().take(MAX_SEEN).cloned().collect(),
+            texts: self.texts.iter().take(MAX_SEEN).cloned().collect(),
+            ..Self::default()
+        }
     }
 
     /// The bytes of a file of an expected result.
@@ -133,6 +148,8 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
+/// Most things of a kind that are told of the frame in which an alarm began.
+pub const MAX_SEEN: usize = 20;
 /// Most events of a clip.
 pub const MAX_EVENTS: usize = 500;
 
@@ -174,48 +191,6 @@ pub struct Event {
     pub missing: Vec<String>,
 }
 
-/// The way over a line, as seen along it from A to B.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// From left to right.
-    In,
-    /// From right to left.
-    Out,
-}
-
-/// How a procedure stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProcedureState {
-    /// It did not begin.
-    #[default]
-    Idle,
-    Running,
-    /// All that had to be done was done, in order and in time.
-    Done,
-    /// It took too long.
-    Late,
-    /// A step was done before one that had to be done first.
-    OutOfOrder,
-    /// It was over before all was done.
-    Abandoned,
-}
-
-impl ProcedureState {
-    /// The word in results and rules.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Late => "late",
-            Self::OutOfOrder => "out-of-order",
-            Self::Abandoned => "abandoned",
-        }
-    }
-}
-
 /// What was counted in a clip.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -233,16 +208,6 @@ impl Counts {
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty() && self.tracks.is_empty()
     }
-}
-
-/// How often a line was crossed each way.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Crossings {
-    #[serde(rename = "in")]
-    pub inward: u32,
-    #[serde(rename = "out")]
-    pub outward: u32,
 }
 
 /// What models say of one thing.
@@ -310,6 +275,12 @@ pub struct RaisedAlarm {
     pub level: AlarmLevel,
     /// Text with all placeholders filled.
     pub text: Text,
+    /// Of a clip: seconds from its beginning at which the episode began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<f64>,
+    /// Of a clip: what was seen in the frame in which it began; see [`AppOutput::seen`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<Box<AppOutput>>,
 }
 
 /// A rule that failed to evaluate.

@@ -172,11 +172,14 @@ fn points<'a>(
     })
 }
 
-/// Whether a point is in a polygon: a ray from it crosses an odd number of sides. What lies on the picture's border counts as inside of a zone
-/// that reaches it.
+/// Whether a point, in shares of the picture, is in a polygon. What lies on the picture's border counts as inside of a zone that reaches it.
 fn inside(corners: &[[f64; 2]], [x, y]: [f64; 2]) -> bool {
     // Feet stand on the lower border where a box is cut off.
-    let (x, y) = (x.clamp(1e-6, 1.0 - 1e-6), y.clamp(1e-6, 1.0 - 1e-6));
+    is_inside(corners, [x.clamp(1e-6, 1.0 - 1e-6), y.clamp(1e-6, 1.0 - 1e-6)])
+}
+
+/// Whether a point is in a polygon: a ray from it crosses an odd number of sides.
+pub(crate) fn is_inside(corners: &[[f64; 2]], [x, y]: [f64; 2]) -> bool {
     let sides = corners.iter().zip(corners.iter().cycle().skip(1));
     sides.filter(|([ax, ay], [bx, by])| (*ay > y) != (*by > y) && x < (bx - ax) * (y - ay) / (by - ay) + ax).count() % 2 == 1
 }

@@ -10,14 +10,11 @@
 //! library: lengths of time in seconds, not frames; low scores have a lower bound; labels; pairs below the least overlap take part in no
 //! assignment; between frames that are not nominal noise grows evenly, where it has the powers of white acceleration beyond a step of 4 ms.
 
-mod assign;
-
 use std::time::Duration;
 
 use app_package::pipeline::Track;
 
-use self::assign::assign;
-use crate::{output::Detection, post::iou};
+use crate::{assign::assign, output::Detection, post::iou};
 
 /// Most objects of a frame that are followed, best first.
 const MAX_OBJECTS: usize = 100;

@@ -19,6 +19,7 @@ use crate::{
     alarm::{Params, Told, holds},
     app::App,
     clip,
+    draw::Trace,
     engine::TensorData,
     episode::{Change, Episode},
     error::Result,
@@ -237,6 +238,7 @@ impl Watch {
                     Some(Change::Begun) => {
                         happened.begun.push(key.event(rule, moment.now, None));
                         let told = Told {
+                            at: Some(moment.now.as_secs_f64()),
                             label: things.as_ref().and_then(|things| things.first()).map(|thing| thing.label.as_str()),
                             zone: zone_title(app.manifest(), &key, moment),
                             missing: missing.clone(),
@@ -310,25 +312,30 @@ fn zone_title<'a>(manifest: &'a AppManifest, key: &Key, moment: &Moment) -> Opti
     zone.map(|zone| &zone.title)
 }
 
-/// The answer to a clip, or to a picture as a clip of one frame. Codes as those of [`clip::read`], [`clip::Clip::frames`] and [`Watch::frame`].
+/// The answer to a clip, or to a picture as a clip of one frame, with what was seen in each frame. Codes as those of [`clip::read`],
+/// [`clip::Clip::frames`] and [`Watch::frame`].
 pub(crate) fn clip(
     app: &mut App,
     bytes: &[u8],
     drawn: &Drawn,
     params: &serde_json::Map<String, serde_json::Value>,
     place: &str,
-) -> Result<AppOutput> {
+) -> Result<(AppOutput, Trace)> {
     let mut watch = Watch::new(app, drawn, params, place)?;
-    let mut whole = Whole::default();
+    let (mut whole, mut trace) = (Whole::default(), Trace::default());
+    let mut add = |frame: FrameOutput| {
+        trace.add(&frame.result.detections);
+        whole.add(frame);
+    };
     if picture::is_known(bytes) {
-        whole.add(watch.frame(app, &picture::decode(bytes)?, Duration::ZERO)?);
+        add(watch.frame(app, &picture::decode(bytes)?, Duration::ZERO)?);
     } else {
         for frame in clip::read(bytes)?.frames() {
             let (time, picture) = frame?;
-            whole.add(watch.frame(app, &picture, time)?);
+            add(watch.frame(app, &picture, time)?);
         }
     }
-    Ok(whole.finish(&watch))
+    Ok((whole.finish(&watch), trace))
 }
 
 /// The fold over the frames of a clip.

@@ -16,8 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use app_package::pipeline::AlarmRule;
-
 use crate::{
     alarm,
     check::{self, CheckOptions, CheckReport, Quiet, STEPS, Step},
@@ -109,11 +107,11 @@ fn evaluate_confined(dir: &Path, set: &Path, lib: &Path, metric: Metric, limits:
     }
 }
 
-/// An alarm rule that cannot be compiled.
+/// An alarm rule, or what a procedure asks, that cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RuleTrouble {
-    /// Its place in app.yaml, from 0.
-    pub index: usize,
+    /// Its place in app.yaml, such as `alarms[0].when`.
+    pub key: String,
     /// `alarm-rule-invalid` or `alarm-rule-too-complex`.
     pub code: String,
     /// English sentence with the particulars.
@@ -132,10 +130,8 @@ pub fn rules_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let Ok(Ok(manifest)) = read_manifest(&dir).map(|yaml| app_package::validate::parse(&yaml)) else { return ExitCode::FAILURE };
-    let rules = manifest.alarms();
-    let place = |rule: &AlarmRule| rules.iter().position(|known| known.id == rule.id).unwrap_or_default();
     let found = alarm::faults(&manifest).into_iter();
-    let told = |(rule, e): (&AlarmRule, AppError)| RuleTrouble { index: place(rule), code: e.code.to_owned(), message: e.message };
+    let told = |(key, e): (String, AppError)| RuleTrouble { key, code: e.code.to_owned(), message: e.message };
     print(&found.map(told).collect::<Vec<_>>())
 }
 

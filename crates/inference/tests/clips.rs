@@ -101,6 +101,13 @@ fn what_happens_in_a_clip_is_told_with_its_times() {
     let raised: Vec<_> = out.alarms.iter().map(|alarm| (alarm.rule.as_str(), alarm.text.en.as_str())).collect();
     assert_eq!(raised[0], ("inside", "North: person en in Fence"));
     assert_eq!(raised.len(), 3, "{raised:?}");
+    // An alarm tells of the frame in which it began, not of the last one, in which nobody is.
+    let first = &out.alarms[0];
+    let there = &first.frame.as_ref().unwrap().detections;
+    assert!(
+        first.at == Some(inside.begin) && there.len() == 1 && there[0].track == Some(1) && (there[0].bbox[0] - 28.0).abs() < 2.0,
+        "{first:?}"
+    );
     let [gone] = of(&out, |event| event.rule.as_deref() == Some("gone"))[..] else { panic!("{:#?}", out.events) };
     assert!(gone.end.is_none(), "it goes on");
     assert!(out.detections.is_empty(), "nobody is in the last frame");
@@ -149,6 +156,71 @@ fn a_golden_clip_is_held_against_its_events() {
         assert!(found.iter().any(|(step, e)| *step == "golden" && e.code == code), "{found:?}");
         assert_eq!(checked(&expected).1, if code == "input-not-a-clip" && bytes.len() < 100 { "file-kind-mismatch" } else { code });
     }
+}
+
+#[test]
+fn what_is_drawn_fits_clips_of_any_size() {
+    // The walk in frames of another size: times are the same, places are those of the clip.
+    let sized = |w: u32, h: u32| -> Vec<u8> {
+        let scaled = |frame: RgbImage| image::imageops::resize(&frame, w, h, image::imageops::FilterType::Nearest);
+        avi(&walk().into_iter().map(scaled).collect::<Vec<_>>())
+    };
+    let mut package = app_of(&avi(&walk()));
+    for (fit, w, h) in [
+        ("stretch", W, H),
+        ("stretch", 192, 108),
+        ("stretch", 320, 72),
+        ("letterbox", 128, 72),
+        ("letterbox", 128, 36),
+        ("letterbox", 128, 144),
+    ] {
+        package.manifest["steps"][0]["model"]["pre"]["image"]["fit"] = json!(fit);
+        let mut app = open(&package);
+        let drawn = drawn(&app);
+        let out = app.predict_drawn(&sized(w, h), &drawn, &Map::new(), "").unwrap();
+        let case = format!("{fit} {w} × {h}: {:#?}", out.events);
+        let [stay] = of(&out, |event| event.zone.is_some() && event.rule.is_none())[..] else { panic!("{case}") };
+        let [gate] = of(&out, |event| event.line.is_some())[..] else { panic!("{case}") };
+        // A cell of the model's tensor may be many pixels of the clip, so a frame more or less.
+        let about = |found: Option<f64>, wanted: f64| found.is_some_and(|found| (found - wanted).abs() <= 0.41);
+        assert!(about(Some(stay.begin), 1.8) && about(stay.end, 8.4), "{case}");
+        assert!(about(Some(gate.begin), 9.0) && gate.direction == Some(Direction::In), "{case}");
+        // Where he stands when the alarm begins, in pixels of this clip.
+        let alarm = out.alarms.iter().find(|alarm| alarm.rule == "inside").unwrap();
+        let [x, y, box_w, box_h] = alarm.frame.as_ref().unwrap().detections[0].bbox.map(f64::from);
+        let share = [x / f64::from(w), y / f64::from(h), box_w / f64::from(w), box_h / f64::from(h)];
+        let wanted = [28.0 / 64.0, 20.0 / 36.0, 6.0 / 64.0, 12.0 / 36.0];
+        assert!(share.iter().zip(wanted).all(|(share, wanted)| (share - wanted).abs() < 0.05), "{case} {share:?}");
+    }
+}
+
+#[test]
+fn the_log_of_an_own_step_in_a_clip_is_bounded() {
+    // Each frame is a run, and each run logs a hundred lines, of which 64 are kept.
+    let module = wat::parse_str(
+        r#"(module (import "pithead" "log" (func $log (param i32 i32)))
+            (memory (export "memory") 2) (data (i32.const 5000) "a line")
+            (func (export "pithead_abi") (result i32) i32.const 1)
+            (func (export "alloc") (param i32) (result i32) i32.const 8192)
+            (func (export "run") (param i32 i32) (result i64) (local $i i32)
+                (loop $again (call $log (i32.const 5000) (i32.const 6)) (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                    (br_if $again (i32.lt_u (local.get $i) (i32.const 100)))) i64.const 0))"#,
+    )
+    .unwrap();
+    let mut package = app_of(&avi(&walk()));
+    std::fs::write(package.dir.join("own.wasm"), module).unwrap();
+    let own = json!({"wasm": {"name": "own", "file": "own.wasm", "in": ["objects"], "out": "objects"}});
+    package.manifest["steps"].as_array_mut().unwrap().insert(1, own);
+    let mut app = open(&package);
+    let drawn = drawn(&app);
+    let out = app.predict_drawn(&avi(&walk()), &drawn, &Map::new(), "").unwrap();
+    assert!(!out.events.is_empty(), "what it does not know of stays as it was");
+    let log = app.take_log();
+    assert_eq!((log.len(), log[0].as_str(), app.take_log().len()), (200, "own: a line", 0));
+    // What was not asked for does not stay for the next clip.
+    app.predict_drawn(&avi(&walk()), &drawn, &Map::new(), "").unwrap();
+    app.predict_drawn(&avi(&walk()[..1]), &drawn, &Map::new(), "").unwrap();
+    assert_eq!(app.take_log().len(), 64);
 }
 
 #[test]
@@ -257,7 +329,14 @@ fn a_model_is_given_the_last_frames() {
     std::fs::write(package.dir.join("sample.json"), open(&package).predict(&clip, &Map::new(), "").unwrap().to_file()).unwrap();
     let report = check::run(&package.dir, &package.parsed(), engine(), &CheckOptions { iterations: 1 });
     assert!(report.passed, "{:?}", report.steps);
-    assert_eq!(report.run_card.unwrap().input, "1x3x4x8x8");
+    let card = report.run_card.unwrap();
+    assert_eq!(card.input, "1x3x4x8x8");
+    // Times are those of a frame, of which there are twelve.
+    let (latency, golden) = (card.latency_ms, report.golden.unwrap());
+    assert!(latency.is_per_frame() && latency.median > 0.0);
+    let rate = card.throughput.unwrap().one_thread;
+    assert!((rate * latency.median / 1e3 - 1.0).abs() < 0.9, "{rate} frames a second, {} ms a frame", latency.median);
+    assert!(golden.samples[0].latency_ms <= latency.p99 * 1.01, "{} {latency:?}", golden.samples[0].latency_ms);
 }
 
 #[test]

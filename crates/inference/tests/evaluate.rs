@@ -9,7 +9,7 @@ use std::time::Duration;
 use inference::evaluate::{Evaluation, metrics::Metric};
 use inference::{sandbox::Limits, worker};
 use serde_json::{Value, json};
-use support::{Package, lib};
+use support::{Package, avi, label, lib};
 
 /// The example program, which cargo builds with the tests.
 fn child() -> PathBuf {
@@ -123,6 +123,86 @@ fn errors_of_a_known_model_are_as_on_paper() {
     let dir = &package.write_yaml().dir;
     assert_eq!(score(dir, &set, Metric::Mae).value, Some(5.5));
     assert!((score(dir, &set, Metric::Rmse).value.unwrap() - 38.5f64.sqrt()).abs() < 1e-12);
+}
+
+/// One who comes from the left, stands in the middle for four seconds, and goes on to the right, white on black; `gone` leaves the clip empty.
+fn walk(gone: bool) -> Vec<u8> {
+    let is_person = |left: u32, x: u32, y: u32| !gone && (20..32).contains(&y) && (left..left + 6).contains(&x);
+    let frame = |left: u32| image::RgbImage::from_fn(64, 36, |x, y| image::Rgb([if is_person(left, x, y) { 255 } else { 0 }; 3]));
+    let way = (0..15).map(|n| n * 2).chain([28; 20]).chain((14..29).map(|n| n * 2));
+    avi(&way.map(frame).collect::<Vec<_>>())
+}
+
+/// An app that follows people, with names of its own: a stay from 1.8 to 8.4 s, an alarm of it from 2.2 s, and the line at 9 s.
+fn watcher() -> Package {
+    let spots = json!({"model": {
+        "name": "spots", "file": "spots.onnx",
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1, 36, 64]}], "outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 1, 36, 64]}],
+        "pre": {"image": {"width": 64, "height": 36, "color": "gray"}},
+        "post": [{"grid": {"output": "y", "labels": [label("person")], "score": 0.5}}],
+    }});
+    let track = json!({"track": {"lost": "1s", "confirm": "0.2s"}});
+    let mut package = Package::steps("video", json!([spots]), &walk(false), &json!({}));
+    package.manifest["steps"].as_array_mut().unwrap().push(track);
+    package.manifest["scene"] = json!({
+        "zones": [{"id": "fence", "title": {"en": "Fence"}, "enter": "0.4s", "leave": "0.4s"}], "lines": [{"id": "gate", "title": {"en": "Gate"}}],
+    });
+    package.manifest["alarms"] = json!([
+        {"id": "inside", "level": "warning", "per": "zone", "hold": "1s", "text": {"en": "x"}, "when": "zones.fence.count > 0"},
+        {"id": "dark", "level": "notice", "text": {"en": "x"}, "when": "now > 3.0"},
+    ]);
+    package
+}
+
+/// Ten clips, in the first eight of which somebody comes; what is expected of these.
+fn clips(names: [&str; 2], expected: &Value) -> Archive {
+    let [zone, line] = names;
+    let mut files = Vec::new();
+    let mut samples = Vec::new();
+    for n in 0..10 {
+        let nothing = json!({"events": [], "counts": {"lines": {line: {}}}});
+        files.push((format!("{n}.avi"), walk(n >= 8)));
+        files.push((format!("{n}.json"), if n < 8 { expected } else { &nothing }.to_string().into_bytes()));
+        samples.push(json!({"input": format!("{n}.avi"), "expect": format!("{n}.json")}));
+    }
+    let scene = json!({"zones": {zone: [[0.3, 0.5], [0.7, 0.5], [0.7, 1], [0.3, 1]]}, "lines": {line: [[0.8, 1], [0.8, 0.1]]}});
+    let index = json!({"format": 1, "input": "video", "scene": scene, "samples": samples});
+    files.push(("set.json".into(), index.to_string().into_bytes()));
+    Archive::new(&files)
+}
+
+#[test]
+fn what_happened_in_clips_is_held_against_what_an_app_tells() {
+    let package = watcher();
+    let dir = &package.write_yaml().dir;
+    // The set has names of its own; where each has one zone and one line, they are the same.
+    let stay = json!({"zone": "danger", "label": "person", "begin": 2.0, "end": 8.0});
+    let gate = json!({"line": "door", "direction": "in", "begin": 9.2});
+    let set = clips(["danger", "door"], &json!({"events": [stay, gate], "counts": {"lines": {"door": {"in": 1, "out": 2}}}}));
+    for metric in [Metric::EventF1, Metric::EventPrecision, Metric::EventRecall] {
+        let evaluation = score(dir, &set, metric);
+        assert_eq!(
+            (evaluation.value, evaluation.samples, evaluation.failures),
+            (Some(1.0), 10, 0),
+            "{metric:?}: alarms are not judged here"
+        );
+    }
+    // Of two counts in each of eight clips one is 2 off, of those of two clips none.
+    assert!((score(dir, &set, Metric::CrossingMae).value.unwrap() - 16.0 / 20.0).abs() < 1e-9);
+    // A stay that the app does not see, and a crossing noted two seconds too soon.
+    let second = json!({"zone": "danger", "begin": 10.0, "end": 10.0});
+    let late = json!({"line": "door", "direction": "in", "begin": 7.0});
+    let set = clips(["danger", "door"], &json!({"events": [stay, second, late]}));
+    assert!((score(dir, &set, Metric::EventRecall).value.unwrap() - 1.0 / 3.0).abs() < 1e-9);
+    assert!((score(dir, &set, Metric::EventPrecision).value.unwrap() - 0.5).abs() < 1e-9);
+    // Of two rules the id decides; the alarm's zone is named as the set names it.
+    let alarm = json!({"rule": "inside", "zone": "danger", "begin": 2.2});
+    assert_eq!(score(dir, &clips(["danger", "door"], &json!({"events": [alarm]})), Metric::EventF1).value, Some(1.0));
+    let other = clips(["danger", "door"], &json!({"events": [{"rule": "intrusion", "begin": 2.2}]}));
+    assert_eq!(score(dir, &other, Metric::EventF1).reason.as_deref(), Some("names-differ"));
+    let steps = clips(["danger", "door"], &json!({"events": [{"procedure": "round", "begin": 2.2}]}));
+    assert_eq!(score(dir, &steps, Metric::EventF1).reason.as_deref(), Some("output-kind-differs"));
+    assert_eq!(score(&demo("apps/belt-foreign-object"), &set, Metric::EventF1).reason.as_deref(), Some("input-kind-differs"));
 }
 
 #[test]

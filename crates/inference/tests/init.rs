@@ -28,7 +28,7 @@ fn a_new_app_passes_the_check_unedited() {
         lang: "zh".into(),
     };
     let draft = scaffold::lay_out(&order).unwrap();
-    let answers = worker::answers(&order.dir, None, engine());
+    let answers = worker::answers(&order.dir, None, false, engine());
     assert_eq!((answers.fault.as_ref(), answers.results.len()), (None, 1));
     assert_eq!(answers.results[0].values.iter().map(|value| value.value).collect::<Vec<_>>()[1..], [3.0, 21.0, 1.5]);
     scaffold::write_expected(&draft, &answers.results).unwrap();

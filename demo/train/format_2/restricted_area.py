@@ -132,8 +132,12 @@ def avi(frames, quality=72):
 
 def samples(pack, names, clips):
     pack.golden([(name, avi(frames), "avi", None) for name, (frames, _, _) in zip(names, clips)])
-    for g, (_, drawn, _) in zip(pack.m["golden"], clips):
+    for g, (_, drawn, true) in zip(pack.m["golden"], clips):
         g["scene"] = drawn
+        # Where nobody stays, that no zone is entered cannot be told by a list without stays; crossings tell what happens.
+        stays = [{"zone": "danger", "label": "person", "begin": round(begin, 2), "end": round(end, 2)} for begin, end in true["stays"]]
+        inward, outward = true["crossed"]
+        g["truth"] = {**({"events": stays} if stays or not inward + outward else {}), "crossings": {"gate": {"in": inward, "out": outward}}}
 
 
 def told(pack):

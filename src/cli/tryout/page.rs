@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Cursor;
 
-use app_package::manifest::{AppManifest, InputKind};
+use app_package::manifest::InputKind;
 use app_package::pipeline::Pre;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use image::{ImageFormat, Rgba, RgbaImage};
@@ -11,8 +11,9 @@ use inference::mask::MAX_SIDE;
 use inference::output::{AppOutput, Detection, Mask};
 use inference::{clip, picture};
 
-use super::{Answered, lines, named};
-use crate::base::i18n::Lang;
+use super::Answered;
+use super::clips::Stills;
+use super::told::{Told, named};
 use crate::cli::words::shown;
 
 /// Memory for the pixels of a picture, in bytes; the page needs its size alone.
@@ -26,11 +27,12 @@ const COLOURS: [&str; 7] = ["#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:24px auto;max-width:1100px;padding:0 16px;color:#1d2733;background:#f6f7f8}\
 h1{font-size:22px}h2{font-size:16px;margin:0 0 8px;overflow-wrap:anywhere}section{background:#fff;border:1px solid #d6dce2;border-radius:8px;padding:16px;margin:16px 0}\
 .shot{position:relative;display:inline-block;max-width:100%}.shot img{display:block;max-width:100%;height:auto}.shot svg{position:absolute;inset:0;width:100%;height:100%}\
-ul{margin:8px 0 0;padding-left:20px}.alarm{color:#a4161a;font-weight:600}.plot{width:100%;height:120px;background:#f6f7f8}\
+figure{margin:16px 0 0}figure img{max-width:100%;height:auto}ul{margin:8px 0 0;padding-left:20px}.alarm{color:#a4161a;font-weight:600}.plot{width:100%;height:120px;background:#f6f7f8}\
 @media(prefers-color-scheme:dark){body{background:#12171c;color:#e6eaee}section{background:#1a2128;border-color:#33404c}.plot{background:#12171c}.alarm{color:#ff8a8a}}";
 
-/// The page over all files.
-pub fn of(manifest: &AppManifest, found: &[Answered<'_>], code: &str, lang: Lang) -> String {
+/// The page over all files; with the pictures of events that lie beside it.
+pub fn of(told: Told<'_>, found: &[Answered<'_>], stills: &[Stills]) -> String {
+    let Told { manifest, code, lang } = told;
     let title = format!("{} {}", manifest.title.get(code), manifest.version);
     let mut page = String::new();
     let _ = write!(
@@ -40,7 +42,7 @@ pub fn of(manifest: &AppManifest, found: &[Answered<'_>], code: &str, lang: Lang
     );
     let labels: Vec<&str> = manifest.labels().map(|label| label.id.as_str()).collect();
     let rate = manifest.model_steps().iter().find_map(|step| if let Pre::Sound(sound) = &step.pre { Some(sound.rate) } else { None });
-    for Answered { file, copy, result } in found {
+    for (at, Answered { file, copy, result }) in found.iter().enumerate() {
         let _ = write!(page, "<section><h2>{}</h2>", escaped(&shown(file).to_string()));
         let bytes = std::fs::read(copy).unwrap_or_default();
         match manifest.input {
@@ -61,14 +63,19 @@ pub fn of(manifest: &AppManifest, found: &[Answered<'_>], code: &str, lang: Lang
         for alarm in &result.alarms {
             let _ = write!(page, "<li class=\"alarm\">{}</li>", escaped(alarm.text.get(code)));
         }
-        let lines = lines(result);
+        let lines = told.lines(result);
         for line in &lines {
             let _ = write!(page, "<li>{}</li>", escaped(line));
         }
         if lines.is_empty() {
             let _ = write!(page, "<li>{}</li>", escaped(&lang.t("cli-try-nothing")));
         }
-        page.push_str("</ul></section>");
+        page.push_str("</ul>");
+        for (name, words) in stills.get(at).into_iter().flatten() {
+            let (name, words) = (escaped(name), escaped(words));
+            let _ = write!(page, "<figure><img src=\"{name}\" alt=\"\" loading=\"lazy\"><figcaption>{words}</figcaption></figure>");
+        }
+        page.push_str("</section>");
     }
     page.push_str("</body></html>\n");
     page

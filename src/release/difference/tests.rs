@@ -12,7 +12,7 @@ fn manifest(change: impl FnOnce(&mut AppManifest)) -> AppManifest {
 }
 
 fn steady(spread: f64) -> Measured {
-    Measured { runs: 300, rounds: 3, cpu_ms: 1.0, spread, spread_p95: spread, alone: true, steady: true }
+    Measured { runs: 300, rounds: 3, cpu_ms: 1.0, spread, spread_p95: spread, alone: true, steady: true, per_frame: false }
 }
 
 fn report(median: f64, accuracy: f64, cpu: &str) -> CheckReport {
@@ -176,4 +176,58 @@ fn keys_tensors_and_files_are_told_by_place() {
     assert_eq!(d.files_total, Some(3));
     assert!(d.files[0].after.is_none() && d.files[2].before.is_none() && d.files[1].before.is_some());
     assert!(d.figures.is_empty() && !d.comparable && d.flags.is_empty());
+}
+
+/// The demo app of moving pictures.
+fn video(change: impl FnOnce(&mut AppManifest)) -> AppManifest {
+    let mut manifest = app_package::validate::parse(include_str!("../../../demo/format-2/restricted-area/app.yaml")).unwrap();
+    change(&mut manifest);
+    manifest
+}
+
+/// Versions with the same files, of which only what app.yaml says differs.
+fn versions(before: &AppManifest, after: &AppManifest, (a, b): (&CheckReport, &CheckReport)) -> Difference {
+    let (old, new) = (files(before, &[]), files(after, &[]));
+    Difference::between(
+        Side { manifest: before, report: Some(a), files: Some(&old) },
+        Side { manifest: after, report: Some(b), files: Some(&new) },
+    )
+}
+
+#[test]
+fn versions_that_differ_in_the_scene_alone_are_two_apps() {
+    let (fast, slow) = (report(10.0, 0.8, "a"), report(40.0, 0.8, "a"));
+    let one = video(|_| ());
+    let same = versions(&one, &one, (&fast, &slow));
+    assert!(same.keys.is_empty() && same.flags.is_empty() && same.figures.iter().any(|f| f.kind == Measure::Median && f.noise));
+    type Edit = fn(&mut AppManifest);
+    let edits: [(Edit, &[&str]); 5] = [
+        (|m| m.scene.zones[0].enter = app_package::span::Span::millis(3_000), &["scene.zones[0].enter"]),
+        (|m| m.scene.zones[0].labels.clear(), &["scene.zones[0].labels"]),
+        (|m| m.scene.lines[0].required = true, &["scene.lines[0].required"]),
+        (|m| m.scene.lines.clear(), &["scene.lines[0].id", "scene.lines[0].labels", "scene.lines[0].title.en", "scene.lines[0].title.zh"]),
+        (|m| m.fps = Some(2.0), &["fps"]),
+    ];
+    for (edit, keys) in edits {
+        let other = video(edit);
+        let told = versions(&one, &other, (&fast, &slow));
+        assert_eq!(told.keys.iter().map(|change| change.name.as_str()).collect::<Vec<_>>(), keys);
+        assert_eq!((told.files_total, told.tensors.len()), (Some(0), 0));
+        // Other zones are other work: the times are judged as those of two apps.
+        assert_eq!(told.flags, [Flag::Slower], "{keys:?}");
+        assert!(told.figures.iter().all(|f| f.kind != Measure::Median || !f.noise), "{keys:?}");
+    }
+}
+
+#[test]
+fn times_of_frames_and_of_whole_clips_are_not_judged_beside_each_other() {
+    let one = video(|_| ());
+    let other = video(|m| m.scene.lines.clear());
+    let of_clips = report(2_000.0, 0.8, "a");
+    let mut of_frames = report(30.0, 0.8, "a");
+    of_frames.run_card.as_mut().unwrap().latency_ms.measured = Some(Measured { per_frame: true, ..steady(0.02) });
+    let told = versions(&one, &other, (&of_frames, &of_clips));
+    assert!(!told.comparable && told.flags.is_empty() && told.per_frame == (true, false), "{told:?}");
+    let told = versions(&one, &other, (&of_frames, &of_frames));
+    assert!(told.comparable && told.per_frame == (true, true));
 }

@@ -316,7 +316,7 @@ fn figures(page: &Page, apps: &[Compared]) -> Group {
 
 /// A figure with its unit, and whether it is uncertain.
 fn timed(page: &Page, kind: Measure, value: f64, card: &RunCard) -> String {
-    let text = measured(page, kind, value);
+    let text = measured(page, kind, value, card.latency_ms.is_per_frame());
     let time = matches!(kind, Measure::Median | Measure::P95 | Measure::P99 | Measure::Throughput);
     if time && is_uncertain(&card.latency_ms) { format!("{text} · {}", page.t("card-uncertain")) } else { text }
 }

@@ -459,7 +459,7 @@ async fn lists_that_are_cut_say_how_much_there_is() {
 
 /// A run card with all that is measured.
 fn card(median: f64, steady: bool) -> RunCard {
-    let measured = Measured { runs: 240, rounds: 5, cpu_ms: 7.5, spread: 0.012, spread_p95: 0.034, alone: true, steady };
+    let measured = Measured { runs: 240, rounds: 5, cpu_ms: 7.5, spread: 0.012, spread_p95: 0.034, alone: true, steady, per_frame: false };
     RunCard {
         engine: "onnxruntime".into(),
         engine_version: "1.32.0".into(),

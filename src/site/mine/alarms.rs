@@ -114,7 +114,10 @@ impl AlarmRow {
         let alarm = &line.alarm;
         let place = format!("{} · {}", line.site, shown_name(&line.node, &line.alarm.node_id));
         let result = serde_json::from_str::<Value>(&alarm.result).ok().filter(|v| v.as_object().is_some_and(|o| !o.is_empty()));
-        let found = result.as_ref().map(findings).unwrap_or_default();
+        // Of a clip it is said when in it the alarm began.
+        let second =
+            result.as_ref().and_then(|result| result.get("at")?.as_f64()).map(|at| (page.t("telemetry-at-second"), format!("{at:.1} s")));
+        let found = second.into_iter().chain(result.as_ref().map(findings).unwrap_or_default()).collect();
         let result = result.and_then(|v| serde_json::to_string_pretty(&v).ok()).unwrap_or_default();
         Self {
             id: alarm.id.clone(),

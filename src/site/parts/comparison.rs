@@ -3,7 +3,7 @@
 use crate::http::page::Page;
 use crate::release::difference::{Change, Difference, Figure, Flag, Measure, SHOWN};
 use crate::site::parts::plot::{self, Plot, Series};
-use crate::site::parts::report::{measured, millis, percent};
+use crate::site::parts::report::{measured, percent, time};
 
 /// Differences from another version, in words.
 pub struct ComparisonView {
@@ -51,16 +51,16 @@ pub struct FigureRow {
 impl ComparisonView {
     /// The view of a difference between the versions `from` and `to`.
     pub fn of(page: &Page, from: &str, to: &str, difference: &Difference) -> Self {
-        let told = |kind: Measure, value: f64, (labelled, total): (u32, usize)| match kind {
+        let told = |kind: Measure, value: f64, (labelled, total): (u32, usize), per_frame: bool| match kind {
             Measure::Accuracy => format!("{} · {}", percent(value), page.t2("card-labelled", "n", labelled, "total", total)),
-            _ => measured(page, kind, value),
+            _ => measured(page, kind, value, per_frame),
         };
         // What is measured elsewhere differs by the machine; only these two do not.
         let judged = |kind: Measure| difference.comparable || matches!(kind, Measure::Accuracy | Measure::Model);
         let row = |figure: &Figure| FigureRow {
             name: page.tk("measure-", figure.kind),
-            before: told(figure.kind, figure.before, difference.samples.0),
-            after: told(figure.kind, figure.after, difference.samples.1),
+            before: told(figure.kind, figure.before, difference.samples.0, difference.per_frame.0),
+            after: told(figure.kind, figure.after, difference.samples.1, difference.per_frame.1),
             change: match figure {
                 _ if !judged(figure.kind) => String::new(),
                 figure if figure.noise => page.t("difference-noise"),
@@ -116,7 +116,7 @@ fn latencies(page: &Page, from: &str, to: &str, difference: &Difference) -> Opti
     let series = |name: &str, tone: &'static str, of: fn(&Figure) -> f64| Series {
         name: name.to_owned(),
         tone,
-        values: times.iter().map(|f| (of(f), millis(of(f)))).collect(),
+        values: times.iter().map(|f| (of(f), time(page, of(f), difference.per_frame.1))).collect(),
     };
     let both = [series(from, "grey", |f| f.before), series(to, "steel", |f| f.after)];
     plot::bars("plot-versions", page.t2("difference-plot", "from", from, "to", to), &groups, &both, &[])

@@ -3,7 +3,7 @@
 //! Invariant: only figures and verdicts of the report are shown; nothing is measured or judged here.
 
 use app_package::fault::Fault;
-use app_package::manifest::AppManifest;
+use app_package::manifest::{AppManifest, InputKind};
 use inference::check::{CheckReport, RunCard, STEPS, Step};
 use inference::golden::SampleReport;
 use inference::measure::Latency;
@@ -87,13 +87,13 @@ pub struct CardView {
     pub how: String,
     /// Processor time of a prediction.
     pub cpu: String,
-    /// Median latency.
-    pub median: String,
+    /// Median latency: what it is called (of a prediction, or of a frame of a clip), and the time.
+    pub median: (String, String),
     /// 95th percentile.
-    pub p95: String,
+    pub p95: (String, String),
     /// 99th percentile.
-    pub p99: String,
-    /// Predictions in a second on one and on two threads.
+    pub p99: Option<(String, String)>,
+    /// Predictions, or frames, in a second on one and on two threads.
     pub throughput: String,
     /// Operator sets.
     pub opsets: String,
@@ -132,6 +132,9 @@ impl ReportView {
         history: &History,
         running: bool,
     ) -> Self {
+        // A check that failed before it measured has times of one run each.
+        let per_frame =
+            |r: &CheckReport| r.run_card.as_ref().map_or(manifest.input == InputKind::Video, |card| card.latency_ms.is_per_frame());
         let card = |r: &CheckReport| Some(card(page, manifest, r.run_card.as_ref()?, r, scores));
         Self {
             history: history.newest.iter().map(|other| other_row(page, other)).collect(),
@@ -141,7 +144,7 @@ impl ReportView {
             checks: checks(page, report, running),
             faults: report.map(|r| faults(page, r)).unwrap_or_default(),
             card: report.and_then(card),
-            samples: report.map(|r| samples(r).iter().map(sample).collect()).unwrap_or_default(),
+            samples: report.map(|r| samples(r).iter().map(|s| sample(page, s, per_frame(r))).collect()).unwrap_or_default(),
         }
     }
 }
@@ -152,12 +155,13 @@ pub fn cut(page: &Page, key: &str, shown: usize, total: i64) -> String {
     if all { String::new() } else { page.t2(key, "n", shown, "total", page.count(&total)) }
 }
 
-/// A figure with its unit.
-pub fn measured(page: &Page, kind: Measure, value: f64) -> String {
+/// A figure with its unit; times and rates may be those of frames.
+pub fn measured(page: &Page, kind: Measure, value: f64, per_frame: bool) -> String {
     match kind {
         Measure::Accuracy => percent(value),
-        Measure::Median | Measure::P95 | Measure::P99 | Measure::Load => millis(value),
-        Measure::Throughput => page.t1("measure-per-second", "n", rate(value)),
+        Measure::Median | Measure::P95 | Measure::P99 => time(page, value, per_frame),
+        Measure::Load => millis(value),
+        Measure::Throughput => page.t1(if per_frame { "measure-frames-per-second" } else { "measure-per-second" }, "n", rate(value)),
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of bytes, not negative")]
         Measure::Memory | Measure::Model => bytes(page, value as u64),
     }
@@ -193,6 +197,16 @@ pub fn millis(value: f64) -> String {
     } else {
         format!("{:.1} s", value / 1000.0)
     }
+}
+
+/// A time of a prediction, or of a frame of a clip, with its unit.
+pub fn time(page: &Page, value: f64, per_frame: bool) -> String {
+    if per_frame { page.t1("measure-frame-time", "time", millis(value)) } else { millis(value) }
+}
+
+/// A name or sentence about times, which has another key where they are those of frames.
+fn timed<'a>(key: &'a str, of_frames: &'a str, per_frame: bool) -> &'a str {
+    if per_frame { of_frames } else { key }
 }
 
 /// A number of bytes with its unit.
@@ -249,15 +263,20 @@ fn found(page: &Page, step: &Step, report: Option<&CheckReport>) -> String {
         ("tensors-match", Some(card), _) => page.t1("check-found-tensors", "shape", shape(&card.input)),
         ("golden", _, Some(golden)) => page.t2("check-found-golden", "n", golden.reproduced, "total", golden.total),
         ("latency", Some(card), _) => {
-            page.t2("check-found-latency", "median", millis(card.latency_ms.median), "p", millis(card.latency_ms.p95))
+            let told = |value| time(page, value, card.latency_ms.is_per_frame());
+            page.t2("check-found-latency", "median", told(card.latency_ms.median), "p", told(card.latency_ms.p95))
         }
         ("odd-input", Some(card), _) => page.t1("check-found-odd-input", "n", card.odd_inputs.len()),
         ("throughput", Some(card), _) => card
             .throughput
-            .map_or_else(String::new, |t| page.t2("check-found-throughput", "one", rate(t.one_thread), "two", rate(t.two_threads))),
+            .map_or_else(String::new, |t| page.t2(throughput_key(card), "one", rate(t.one_thread), "two", rate(t.two_threads))),
         ("memory", Some(card), _) => page.t1("check-found-memory", "size", bytes(page, card.peak_memory_bytes)),
         _ => page.t1("check-found-time", "time", millis(step.duration_ms)),
     }
+}
+
+fn throughput_key(card: &RunCard) -> &'static str {
+    if card.latency_ms.is_per_frame() { "card-throughput-frames" } else { "card-throughput-value" }
 }
 
 /// Line, place and text of each fault of app.yaml.
@@ -270,14 +289,14 @@ fn samples(report: &CheckReport) -> &[SampleReport] {
     report.golden.as_ref().map_or(&[][..], |g| g.samples.as_slice())
 }
 
-fn sample(sample: &SampleReport) -> SampleRow {
+fn sample(page: &Page, sample: &SampleReport, per_frame: bool) -> SampleRow {
     SampleRow {
         name: sample.name.clone(),
         ok: sample.ok,
         // Of a sample that gave nothing to compare no difference is known.
         difference: if !sample.ok && sample.worst_difference == 0.0 { "–".to_owned() } else { figure(sample.worst_difference) },
         right: sample.right,
-        latency: millis(sample.latency_ms),
+        latency: time(page, sample.latency_ms, per_frame),
         message: sample.message.clone().unwrap_or_default(),
     }
 }
@@ -295,17 +314,17 @@ fn how(page: &Page, latency: &Latency) -> String {
     page.locale().format("card-how-value", &[("runs", &runs), ("rounds", &rounds), ("spread", &spread), ("tail", &tail)])
 }
 
-fn cpu(latency: &Latency) -> String {
-    latency.measured.map_or_else(String::new, |how| millis(how.cpu_ms))
+fn cpu(page: &Page, latency: &Latency) -> String {
+    latency.measured.map_or_else(String::new, |how| time(page, how.cpu_ms, how.per_frame))
 }
 
 fn other_row(page: &Page, other: &Other) -> OtherRow {
     let latency = &other.card.latency_ms;
     OtherRow {
         at: page.datetime(&other.at),
-        median: millis(latency.median),
-        p95: millis(latency.p95),
-        cpu: cpu(latency),
+        median: time(page, latency.median, latency.is_per_frame()),
+        p95: time(page, latency.p95, latency.is_per_frame()),
+        cpu: cpu(page, latency),
         how: how(page, latency),
         uncertain: is_uncertain(latency),
     }
@@ -316,12 +335,15 @@ fn sample_times(page: &Page, card: &RunCard, samples: &[SampleReport]) -> Option
     let latency = &card.latency_ms;
     let measured: Vec<&SampleReport> = samples.iter().filter(|s| latency.measured.is_none() || s.runs > 0).collect();
     let groups: Vec<String> = measured.iter().map(|s| s.name.clone()).collect();
-    let values = measured.iter().map(|s| (s.latency_ms, millis(s.latency_ms))).collect();
+    let per_frame = latency.is_per_frame();
+    let values = measured.iter().map(|s| (s.latency_ms, time(page, s.latency_ms, per_frame))).collect();
     let series = Series { name: page.t("card-latency-sample"), tone: "steel", values };
-    let mark = |key: &str, value: f64| Mark { name: page.t(key), value, text: millis(value) };
+    let mark = |key: &str, value: f64| Mark { name: page.t(key), value, text: time(page, value, per_frame) };
     let (title, marks) = match &latency.measured {
         Some(how) => {
-            (page.t1("card-latency-plot", "n", how.runs), vec![mark("card-median", latency.median), mark("card-p95", latency.p95)])
+            let marks = [("card-median", "card-median-frame", latency.median), ("card-p95", "card-p95-frame", latency.p95)];
+            let title = page.t1(timed("card-latency-plot", "card-latency-plot-frame", per_frame), "n", how.runs);
+            (title, marks.map(|(key, of_frames, value)| mark(timed(key, of_frames, per_frame), value)).into())
         }
         None => (page.t("card-latency-plot-cold"), Vec::new()),
     };
@@ -334,18 +356,21 @@ fn card(page: &Page, manifest: &AppManifest, card: &RunCard, report: &CheckRepor
     let on_platform = scores.iter().any(|score| score.value.is_some());
     let listed = |words: Vec<String>| words.join(", ");
     let structure = card.structure.clone().unwrap_or_default();
+    let per_frame = card.latency_ms.is_per_frame();
+    let told = |key, of_frames, value| (page.t(timed(key, of_frames, per_frame)), time(page, value, per_frame));
     CardView {
         accuracy: Headline::of(page, manifest, card, scores),
         own: share_right(manifest, card).filter(|_| on_platform).map(|share| own_share(page, manifest, share)).unwrap_or_default(),
         uncertain: is_uncertain(&card.latency_ms),
         how: how(page, &card.latency_ms),
-        cpu: cpu(&card.latency_ms),
-        median: millis(card.latency_ms.median),
-        p95: millis(card.latency_ms.p95),
-        p99: if card.latency_ms.p99 > 0.0 { millis(card.latency_ms.p99) } else { String::new() },
+        cpu: cpu(page, &card.latency_ms),
+        median: told("card-median", "card-median-frame", card.latency_ms.median),
+        p95: told("card-p95", "card-p95-frame", card.latency_ms.p95),
+        // Old reports, from before it was measured, hold 0.
+        p99: Some(card.latency_ms.p99).filter(|p99| *p99 > 0.0).map(|p99| told("card-p99", "card-p99-frame", p99)),
         throughput: card
             .throughput
-            .map_or_else(String::new, |t| page.t2("card-throughput-value", "one", rate(t.one_thread), "two", rate(t.two_threads))),
+            .map_or_else(String::new, |t| page.t2(throughput_key(card), "one", rate(t.one_thread), "two", rate(t.two_threads))),
         opsets: listed(structure.opsets.iter().map(|(domain, version)| format!("{domain} {version}")).collect()),
         operators: listed(structure.operators.iter().map(|(name, count)| format!("{name} × {count}")).collect()),
         odd_inputs: card.odd_inputs.iter().map(|odd| (page.tk("card-odd-", &odd.input), page.tk("card-outcome-", &odd.outcome))).collect(),

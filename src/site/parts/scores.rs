@@ -43,11 +43,13 @@ pub fn own_share(page: &Page, manifest: &AppManifest, share: f64) -> String {
     format!("{} · {}", percent(share), of_labelled(page, manifest))
 }
 
-/// A figure as it is read: a share or rate in percent, mAP with three digits after the point, an error with its unit.
+/// A figure as it is read: a share or rate in percent, mAP and an error of counts with three digits after the point, another error with its unit.
 pub fn figure(metric: Metric, value: f64, unit: &str) -> String {
     match metric {
-        Metric::Accuracy | Metric::Cer => format!("{:.1} %", value * 100.0),
-        Metric::Map50 | Metric::MaskMap50 | Metric::OksMap50 => format!("{value:.3}"),
+        Metric::Accuracy | Metric::Cer | Metric::EventF1 | Metric::EventPrecision | Metric::EventRecall => {
+            format!("{:.1} %", value * 100.0)
+        }
+        Metric::Map50 | Metric::MaskMap50 | Metric::OksMap50 | Metric::CrossingMae => format!("{value:.3}"),
         Metric::Rmse | Metric::Mae => {
             let digits = if value >= 100.0 { 1 } else { 3 };
             let small = value != 0.0 && value.abs() < 0.001;

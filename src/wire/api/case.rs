@@ -65,7 +65,7 @@ pub struct Figures {
     pub engine: String,
     /// Processor of the machine.
     pub hardware: String,
-    /// Times of a prediction in milliseconds.
+    /// Times of a prediction in milliseconds; of an app that reads clips, of a frame.
     pub median_ms: f64,
     pub p95_ms: f64,
     /// The times cannot be taken for those of the app.

@@ -352,6 +352,17 @@ pub const MESSAGES: &[Message] = &[
         "样本没有画出 {value}，而它是 required。请画出它。",
         "The sample does not draw {value}, which is required. Draw it.",
     ),
+    row("truth-event-unknown", "应用中没有 {value}。可用：{list}。", "The app has no {value} of this kind. It has: {list}."),
+    row(
+        "truth-event-what",
+        "一个事件须恰好写 rule、zone、line、procedure 之一（rule 可另写 zone）；label 只用于 zone 和 line，direction 只用于 line，state 只用于 procedure。",
+        "An event has exactly one of rule, zone, line and procedure (a rule may also have a zone); label goes with zone and line, direction with line, state with procedure.",
+    ),
+    row(
+        "truth-event-times",
+        "事件在开始之前就结束了。请写 begin，需要时写不早于它的 end，单位为片段开头起的秒数。",
+        "The event ends before it begins. Write begin, and where it ends an end that is not before it, in seconds from the clip's beginning.",
+    ),
     row("polygon-crosses", "区域 {value} 的边相交。请按顺序排列各角。", "The sides of zone {value} cross. Put its corners in order."),
     row("polygon-small", "区域 {value} 不到画面的 0.1%。请画大一些。", "Zone {value} is less than 0.1 % of the picture. Draw it larger."),
     row("line-short", "界线 {value} 太短。请把两端分开。", "Line {value} is too short. Move its ends apart."),

@@ -578,7 +578,7 @@ const RESOURCES: Kind = Kind::Obj(&[
 
 /// A sample with what its format has.
 macro_rules! golden {
-    ([$($tolerance:expr),*], $($own:expr),*) => {
+    ([$($tolerance:expr),*], [$($truth:expr),*], $($own:expr),*) => {
         Kind::Obj(&[
             must("name", Kind::Slug(60)),
             must("input", Kind::Path(&[])),
@@ -591,6 +591,7 @@ macro_rules! golden {
                     may("counts", Kind::MapOf(1_000, &Kind::Int(0, 100_000))),
                     may("values", Kind::MapOf(256, &Kind::List(2, 2, &Kind::Num(-BIG, BIG)))),
                     may("texts", Kind::List(0, 50, &Kind::Line(200))),
+                    $($truth),*
                 ]),
             ),
             $($own),*
@@ -598,10 +599,31 @@ macro_rules! golden {
     };
 }
 
-const GOLDEN: Kind = golden!([],);
+const GOLDEN: Kind = golden!([], [],);
 
-const GOLDEN_2: Kind =
-    golden!([may("time", Kind::Span(0, MINUTE))], may("scene", DRAWN), may("parameters", Kind::MapOf(50, &Kind::Scalar)));
+const GOLDEN_2: Kind = golden!(
+    [may("time", Kind::Span(0, MINUTE))],
+    [may("events", Kind::List(0, 500, &EVENT)), may("crossings", Kind::MapOf(16, &CROSSINGS))],
+    may("scene", DRAWN),
+    may("parameters", Kind::MapOf(50, &Kind::Scalar))
+);
+
+/// A day in seconds.
+const SECONDS: Kind = Kind::Num(0.0, 86_400.0);
+
+const EVENT: Kind = Kind::Obj(&[
+    may("rule", Kind::Ident),
+    may("zone", Kind::Snake),
+    may("line", Kind::Snake),
+    may("procedure", Kind::Snake),
+    may("label", Kind::Ident),
+    may("direction", Kind::OneOf(&["in", "out"])),
+    may("state", Kind::OneOf(&["idle", "running", "done", "late", "out-of-order", "abandoned"])),
+    must("begin", SECONDS),
+    may("end", SECONDS),
+]);
+
+const CROSSINGS: Kind = Kind::Obj(&[may("in", Kind::Int(0, 1_000_000)), may("out", Kind::Int(0, 1_000_000))]);
 
 const CARD: Kind =
     Kind::Obj(&[must("training_data", Kind::Text(4_000)), must("limits", Kind::Text(4_000)), must("metrics", Kind::List(0, 20, &METRIC))]);

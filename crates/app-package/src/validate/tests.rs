@@ -787,6 +787,23 @@ fn single_faults_of_moving_pictures() {
         (zone, "fence: [[0.2, 0.5], [0.8, 0.5], [0.8, 1]]", "scene-missing"),
         ("gate: [[0.1, 0.9], [0.1, 0.1]]", "gate: [[0.1, 0.9], [0.1, 0.9]]", "line-short"),
         ("{ linger: 1.5 }", "{ lingers: 1.5 }", "parameter-undeclared"),
+        ("zone: danger, label: person, begin", "zone: fence, label: person, begin", "truth-event-unknown"),
+        ("label: person, begin: 2.4", "label: dog, begin: 2.4", "truth-event-unknown"),
+        ("rule: inside, zone", "rule: outside, zone", "truth-event-unknown"),
+        ("line: gate, direction", "line: door, direction", "truth-event-unknown"),
+        ("procedure: round, state", "procedure: walk, state", "truth-event-unknown"),
+        ("crossings: { gate:", "crossings: { door:", "truth-event-unknown"),
+        ("direction: in", "direction: inward", "not-one-of"),
+        ("state: done", "state: ready", "not-one-of"),
+        ("{ line: gate, direction: in, begin: 1 }", "{ begin: 1 }", "truth-event-what"),
+        ("{ line: gate, direction", "{ line: gate, zone: danger, direction", "truth-event-what"),
+        ("rule: inside, zone: danger, begin", "rule: inside, label: person, begin", "truth-event-what"),
+        ("begin: 2.4, end: 7", "begin: 2.4, end: 2.3", "truth-event-times"),
+        ("begin: 2.4, end: 7", "begin: -1, end: 7", "out-of-range"),
+        ("begin: 2.4, end: 7", "begin: .nan, end: 7", "number-not-finite"),
+        ("begin: 2.4, end: 7", "begin: 2.4, end: .inf", "number-not-finite"),
+        ("begin: 2.4, end: 7", "end: 7", "missing-key"),
+        ("{ in: 1, out: 0 }", "{ in: -1 }", "out-of-range"),
         ("walk.avi", "walk.mp4", "file-extension"),
         ("{zone}\" }", "{zones}\" }", "placeholder-unknown"),
         ("id: bar, title: { en: Bar }", "id: look, title: { en: Bar }", "duplicate-name"),
@@ -825,9 +842,36 @@ fn single_faults_of_moving_pictures() {
         "alarms[0].hold",
         "alarms[0].per",
         "golden[0].scene",
+        "golden[0].truth.events",
+        "golden[0].truth.crossings",
     ] {
         assert!(named(key), "{key}: {still:#?}");
     }
+    for (n, code) in [(600, "list-length"), (10_000, "yaml-too-large")] {
+        let many = format!("      events:\n{}", "        - { zone: danger, begin: 0 }\n".repeat(n));
+        let found = codes_of(&VIDEO.replacen("      events:\n", &many, 1));
+        assert!(found.contains(&code), "{n}: {found:?}");
+    }
+    let early = faults_of(&VIDEO.replacen("end: 7", "end: 2.3", 1));
+    let line = VIDEO.lines().position(|line| line.contains("end: 7")).unwrap() + 1;
+    assert_eq!(early, [format!("truth-event-times@{line} golden[0].truth.events[0]")]);
     // A picture is a clip of one frame.
     assert!(parse(&VIDEO.replacen("walk.avi", "walk.png", 1)).is_ok());
+}
+
+#[test]
+fn the_line_of_a_place_is_found() {
+    let line = |text: &str| u32::try_from(VIDEO.lines().position(|line| line.contains(text)).unwrap() + 1).ok();
+    for (key, text) in [
+        ("alarms[0].when", "detections.exists(d, d.zones.danger"),
+        ("procedures[0].start", "start: zones"),
+        ("procedures[0].steps[1].when", "id: bar, title: { en: Bar }"),
+        ("golden[0].scene.zones.danger", "zones: { danger:"),
+        ("golden[0].scene.zones.danger[2][1]", "zones: { danger:"),
+    ] {
+        assert_eq!(super::line_of(VIDEO, key), line(text), "{key}");
+    }
+    for key in ["", "alarms[9].when", "alarms[x]", "alarms[", "alarms[0].when.more", "alarms[18446744073709551616]", "none"] {
+        assert_eq!(super::line_of(VIDEO, key), None, "{key}");
+    }
 }

@@ -121,8 +121,17 @@ fn report(running: &Running, alarm: &Value, output: &Map<String, Value>) -> Map<
         ("rule".to_owned(), field("rule")),
         ("level".to_owned(), field("level")),
         ("text".to_owned(), field("text")),
-        ("result".to_owned(), without_masks(output)),
+        ("result".to_owned(), seen(alarm, output)),
     ])
+}
+
+/// What a report shows: the result, or of a clip that of the frame in which the alarm began, with its second and what was counted in all.
+fn seen(alarm: &Value, output: &Map<String, Value>) -> Value {
+    let (Some(frame), Some(at)) = (alarm.get("frame").and_then(Value::as_object), alarm.get("at")) else { return without_masks(output) };
+    let mut seen = frame.clone();
+    seen.insert("at".to_owned(), at.clone());
+    seen.extend(output.get("counts").map(|counts| ("counts".to_owned(), counts.clone())));
+    Value::Object(seen)
 }
 
 /// A result for a report: masks are the most of it, and an alarm whose result is too large would go without any.
@@ -149,6 +158,22 @@ mod tests {
         let stored = keep(&outbox, Utc::now(), vec![alarm("warning", "x".repeat(1 << 20)), alarm("critical", "fire".into())]);
         assert_eq!(outbox.counts().alarms, 1);
         assert_eq!(Value::Object(told(&stored)), json!({ "alarm_sequences": [1], "alarm_fault": "report-too-large" }));
+    }
+
+    #[test]
+    fn a_report_of_a_clip_shows_the_frame_in_which_the_alarm_began() {
+        let mut output = json!({
+            "detections": [{"label": "last", "mask": {"size": [1, 1], "counts": [0, 1]}}], "events": [{"rule": "inside", "begin": 3.8}],
+            "counts": {"tracks": {"person": 1}},
+            "alarms": [{"rule": "inside", "at": 3.8, "frame": {"detections": [{"label": "person", "track": 1}]}}],
+        });
+        let shown = |output: &Value| seen(&output["alarms"][0], output.as_object().unwrap());
+        let first = json!({"detections": [{"label": "person", "track": 1}], "at": 3.8, "counts": {"tracks": {"person": 1}}});
+        assert_eq!(shown(&output), first);
+        // Of a picture all is told, without masks.
+        output["alarms"][0] = json!({"rule": "inside"});
+        let whole = shown(&output);
+        assert_eq!((&whole["detections"], &whole["events"]), (&json!([{"label": "last"}]), &output["events"]));
     }
 
     #[test]

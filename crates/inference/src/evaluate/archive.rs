@@ -24,7 +24,7 @@ pub const MAX_FAULTS: usize = 50;
 const MAX_EXTENSION: u64 = 16 << 10;
 
 /// Codes of all faults of an archive and of what is in it.
-pub const CODES: [&str; 34] = [
+pub const CODES: [&str; 45] = [
     "archive-compressed",
     "archive-not-tar",
     "archive-cut-off",
@@ -59,6 +59,17 @@ pub const CODES: [&str; 34] = [
     "input-not-a-picture",
     "input-not-csv",
     "input-too-large",
+    "input-not-a-clip",
+    "expect-events",
+    "expect-too-many-events",
+    "expect-no-event",
+    "expect-crossings",
+    "truth-event-what",
+    "truth-event-times",
+    "event-undrawn",
+    "event-beyond",
+    "scene-shape",
+    "tolerance-range",
 ];
 
 /// What is wrong with a test set, and where.

@@ -26,10 +26,30 @@ pub enum Metric {
     Mae,
     /// [`cer`] of texts.
     Cer,
+    /// [`f1`] of what happened in clips.
+    EventF1,
+    /// [`precision`] of what happened in clips.
+    EventPrecision,
+    /// [`recall`] of what happened in clips.
+    EventRecall,
+    /// [`mae`] of how often lines were crossed, each way of each line of each clip.
+    CrossingMae,
 }
 
 impl Metric {
-    pub const ALL: [Self; 7] = [Self::Accuracy, Self::Map50, Self::MaskMap50, Self::OksMap50, Self::Rmse, Self::Mae, Self::Cer];
+    pub const ALL: [Self; 11] = [
+        Self::Accuracy,
+        Self::Map50,
+        Self::MaskMap50,
+        Self::OksMap50,
+        Self::Rmse,
+        Self::Mae,
+        Self::Cer,
+        Self::EventF1,
+        Self::EventPrecision,
+        Self::EventRecall,
+        Self::CrossingMae,
+    ];
 
     /// The word in arguments and in the database.
     pub fn as_str(self) -> &'static str {
@@ -41,6 +61,10 @@ impl Metric {
             Self::Rmse => "rmse",
             Self::Mae => "mae",
             Self::Cer => "cer",
+            Self::EventF1 => "event-f1",
+            Self::EventPrecision => "event-precision",
+            Self::EventRecall => "event-recall",
+            Self::CrossingMae => "crossing-mae",
         }
     }
 
@@ -50,7 +74,17 @@ impl Metric {
 
     /// Whether a larger figure is a better one.
     pub fn higher_is_better(self) -> bool {
-        self == Self::Accuracy || self.likeness().is_some()
+        self == Self::Accuracy || self.likeness().is_some() || self.is_of_events()
+    }
+
+    /// Whether the figure is of what happened in clips.
+    pub fn is_of_events(self) -> bool {
+        matches!(self, Self::EventF1 | Self::EventPrecision | Self::EventRecall)
+    }
+
+    /// Whether the figure is of clips: such a figure is of nothing else, and clips have no other.
+    pub fn is_of_clips(self) -> bool {
+        self.is_of_events() || self == Self::CrossingMae
     }
 
     /// How objects are held against what was found, where the figure is of objects.
@@ -59,7 +93,7 @@ impl Metric {
             Self::Map50 => Some(likeness::boxes),
             Self::MaskMap50 => Some(likeness::masks),
             Self::OksMap50 => Some(likeness::points),
-            Self::Accuracy | Self::Rmse | Self::Mae | Self::Cer => None,
+            _ => None,
         }
     }
 }
@@ -94,6 +128,22 @@ pub fn cer(texts: &[(String, String)]) -> Option<f64> {
     let all = u32::try_from(sum(|(expected, _)| expected.chars().count())).ok().filter(|&n| n > 0)?;
     let wrong = sum(|(expected, found)| strsim::levenshtein(expected, found));
     Some(f64::from(u32::try_from(wrong).unwrap_or(u32::MAX)) / f64::from(all))
+}
+
+/// Precision: `right / told`, over all events of all clips (micro average); see [`crate::truth`] for which are right. 0 where nothing is told, as
+/// in `scikit-learn`. None where more is right than told.
+pub fn precision(right: u32, told: u32) -> Option<f64> {
+    (right <= told).then(|| f64::from(right) / f64::from(told.max(1)))
+}
+
+/// Recall: `right / there`, over all events of all clips. None where nothing is there.
+pub fn recall(right: u32, there: u32) -> Option<f64> {
+    (there > 0).then(|| f64::from(right) / f64::from(there))
+}
+
+/// F1: `2 · right / (there + told)`, the harmonic mean of precision and recall. None where nothing is there.
+pub fn f1(right: u32, there: u32, told: u32) -> Option<f64> {
+    (there > 0).then(|| 2.0 * f64::from(right) / (f64::from(there) + f64::from(told)))
 }
 
 /// mAP@0.5: the mean over labels of the average precision at a likeness of at least [`LEAST_LIKENESS`] (Everingham and others, *The PASCAL
@@ -195,6 +245,9 @@ mod tests {
         near(cer(&texts(&[("KJ12", "KJ17"), ("皮带", ""), ("ab", "abc")])), 4.0 / 8.0);
         near(cer(&texts(&[("a", "a")])), 0.0);
         assert_eq!(cer(&texts(&[("", "a")])), None);
+        // 3 of 4 told are right, of 6 that are there.
+        (near(precision(3, 4), 0.75), near(recall(3, 6), 0.5), near(f1(3, 6, 4), 0.6));
+        assert_eq!((precision(0, 0), recall(0, 0), f1(0, 0, 2), f1(0, 2, 0)), (Some(0.0), None, None, Some(0.0)));
     }
 
     #[test]
@@ -204,6 +257,7 @@ mod tests {
         }
         assert_eq!(Metric::from_word("f1"), None);
         assert!(Metric::OksMap50.higher_is_better() && !Metric::Mae.higher_is_better() && !Metric::Cer.higher_is_better());
+        assert!(Metric::EventPrecision.higher_is_better() && !Metric::CrossingMae.higher_is_better());
     }
 
     #[test]

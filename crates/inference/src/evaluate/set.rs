@@ -2,48 +2,51 @@
 //!
 //! The index `set.json` or `set.yaml` lies at the top of the archive: `{"format": 1, "input": "image", "samples": [{"input": PATH,
 //! "expect": PATH}]}`. An expected result has the form of golden samples (the JSON of [`crate::output::AppOutput`]); scores in it only rank
-//! classes, since it says what is there.
+//! classes, since it says what is there. A set of clips also says what is drawn in them (`scene`, for all or for one), in names of its own, and
+//! how far off times may be (`tolerance`).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use app_package::{
     manifest::{AppManifest, InputKind},
-    pipeline::{Gives, Post},
+    pipeline::{Drawn, EventKind, Gives, Post},
+    span::Span,
     text::{is_utf16, unmarked},
 };
 use serde::Deserialize;
 
 use super::{
     archive::{Archive, Fault, MAX_FAULTS},
+    expect::{Expect, Expected},
     metrics::Metric,
+    names::{self, Names, Pairs},
 };
-use crate::{
-    output::{Detection, Keypoint, Mask},
-    picture, table,
-};
+use crate::{clip, error::AppError, picture, table, truth};
 
 /// Fewest samples: one figure over fewer would tell of single ones.
 pub const MIN_SAMPLES: usize = 10;
 /// Most samples.
 pub const MAX_SAMPLES: usize = 1_000;
-/// Most things in one picture, as many as an app reports.
-const MAX_BOXES: usize = 300;
-/// Most points of one thing, as many as an app reports.
-const MAX_POINTS: usize = 100;
-/// Most characters of a text that are compared: the time goes with its square.
-pub const MAX_TEXT_READ: usize = 2_000;
 /// Longest index, and longest expected result, in bytes.
 const MAX_TEXT: u64 = 1 << 20;
 /// What is said of a text in UTF-16.
 const UTF16: &str = "UTF-16; save it as UTF-8";
 /// File names that the index may have.
 const INDEXES: [&str; 2] = ["set.json", "set.yaml"];
+/// Largest tolerance of times.
+const MAX_TOLERANCE: Duration = Duration::from_mins(1);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Index {
     format: u32,
     input: InputKind,
+    /// What is drawn in all clips.
+    #[serde(default)]
+    scene: Drawn,
+    /// What times of events may be off.
+    #[serde(default)]
+    tolerance: Option<Span>,
     samples: Vec<IndexSample>,
 }
 
@@ -55,98 +58,9 @@ struct IndexSample {
     _name: String,
     input: String,
     expect: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Expect {
-    detections: Vec<ExpectBox>,
-    classes: Vec<ExpectClass>,
-    values: Vec<ExpectValue>,
-    texts: Vec<ExpectText>,
-    /// Alarms: golden samples may have some; no figure is made of them.
-    #[serde(rename = "alarms")]
-    _alarms: serde::de::IgnoredAny,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExpectBox {
-    label: String,
-    #[serde(default, rename = "score")]
-    _score: serde::de::IgnoredAny,
-    #[serde(rename = "box")]
-    bbox: [f32; 4],
+    /// What is drawn in this clip, in the place of the set's.
     #[serde(default)]
-    corners: Option<[[f32; 2]; 4]>,
-    #[serde(default)]
-    mask: Option<Mask>,
-    #[serde(default)]
-    keypoints: Vec<Keypoint>,
-    #[serde(default, rename = "area")]
-    _area: serde::de::IgnoredAny,
-}
-
-impl ExpectBox {
-    /// Why it cannot be there, or cannot be held against what is found by this figure.
-    fn fault(&self, metric: Metric) -> Option<(&'static str, String)> {
-        let numbers = self.bbox.iter().chain(self.corners.iter().flatten().flatten());
-        let [x, y, w, h] = self.bbox;
-        if self.label.is_empty() || !numbers.clone().all(|n| n.is_finite()) || x < 0.0 || y < 0.0 || w <= 0.0 || h <= 0.0 {
-            return Some(("expect-box", format!("{:?}", self.bbox)));
-        }
-        let sound = |point: &Keypoint| !point.name.is_empty() && point.x.is_finite() && point.y.is_finite();
-        match metric {
-            Metric::MaskMap50 if self.mask.as_ref().is_none_or(|mask| mask.share() <= 0.0) => Some(("expect-mask", self.label.clone())),
-            Metric::OksMap50 if self.keypoints.len() > MAX_POINTS || !self.keypoints.iter().all(sound) || !self.seen() => {
-                Some(("expect-keypoints", self.label.clone()))
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether one of its points can be seen.
-    fn seen(&self) -> bool {
-        self.keypoints.iter().any(|point| point.score > 0.0)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExpectClass {
-    label: String,
-    #[serde(default)]
-    score: f64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExpectText {
-    text: String,
-    #[serde(default, rename = "score")]
-    _score: serde::de::IgnoredAny,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExpectValue {
-    id: String,
-    value: f64,
-    #[serde(default)]
-    unit: String,
-}
-
-/// What a sample should give.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Expected {
-    /// The best class.
-    Class(String),
-    /// The things in the picture.
-    Objects(Vec<Detection>),
-    /// What is written there, a line for each text.
-    Text(String),
-    /// The value of [`TestSet::quantity`].
-    Value(f64),
+    scene: Option<Drawn>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -154,6 +68,8 @@ pub struct Sample {
     /// Path of the input in the archive.
     pub input: String,
     pub expected: Expected,
+    /// What is drawn in a clip, in the set's names.
+    pub scene: Drawn,
 }
 
 /// A test set without its inputs.
@@ -165,6 +81,12 @@ pub struct TestSet {
     pub samples: Vec<Sample>,
     /// Id and unit of the value that is expected, where the figure is made of values.
     pub quantity: Option<(String, String)>,
+    /// What times of events may be off.
+    pub tolerance: Duration,
+    /// What is drawn, named or counted in clips.
+    names: Names,
+    /// Of these what the figure is made of: all of the kinds that are expected somewhere.
+    judged: Names,
 }
 
 impl TestSet {
@@ -194,8 +116,19 @@ impl TestSet {
         if index.format != 1 {
             return one(Fault::new("index-format", name, index.format));
         }
-        if metric.likeness().is_some() && index.input != InputKind::Image {
+        let is_video = index.input == InputKind::Video;
+        if (metric.likeness().is_some() && index.input != InputKind::Image) || metric.is_of_clips() != is_video {
             return one(Fault::new("input-metric", name, ""));
+        }
+        let drawn = |sample: &IndexSample| sample.scene.clone().unwrap_or_else(|| index.scene.clone());
+        let scenes = std::iter::once(&index.scene).chain(index.samples.iter().filter_map(|sample| sample.scene.as_ref()));
+        for scene in scenes.take(MAX_SAMPLES + 1) {
+            if let Some(detail) = names::shape_fault(scene).or_else(|| (!is_video && *scene != Drawn::default()).then(String::new)) {
+                return one(Fault::new("scene-shape", name, detail));
+            }
+        }
+        if index.tolerance.is_some_and(|tolerance| tolerance.get() > MAX_TOLERANCE) {
+            return one(Fault::new("tolerance-range", name, MAX_TOLERANCE.as_secs()));
         }
         match index.samples.len() {
             n if n < MIN_SAMPLES => return one(Fault::new("samples-too-few", name, MIN_SAMPLES)),
@@ -203,13 +136,21 @@ impl TestSet {
             _ => {}
         }
         let mut reading = Reading { archive, metric, faults: Vec::new(), used: BTreeSet::from([name.to_owned()]), quantity: None };
-        let samples = index.samples.iter().enumerate().filter_map(|(at, sample)| reading.sample(&format!("{name} samples[{at}]"), sample));
-        let set = Self { input: index.input, samples: samples.collect(), quantity: None };
+        let samples = index.samples.iter().enumerate();
+        let samples = samples.filter_map(|(at, sample)| reading.sample(&format!("{name} samples[{at}]"), sample, drawn(sample)));
+        let set = Self {
+            input: index.input,
+            samples: samples.collect(),
+            quantity: None,
+            tolerance: index.tolerance.map_or(truth::TOLERANCE, Span::get),
+            names: Names::new(),
+            judged: Names::new(),
+        };
         reading.finish(set)
     }
 
-    /// Looks whether every input is what the set says: a picture that can be decoded, with the expected boxes inside it, or a CSV with a row.
-    /// Blocking, and slow for large pictures.
+    /// Looks whether every input is what the set says: a picture that can be decoded, with the expected boxes inside it, a clip whose frames can be,
+    /// with what happened within its length, or a CSV with a row. Blocking, and slow for large pictures.
     pub fn check_inputs(&self, archive: &mut Archive) -> Vec<Fault> {
         let mut faults = Vec::new();
         for sample in &self.samples {
@@ -218,6 +159,10 @@ impl TestSet {
             }
             // The size of an input was checked when the archive was opened.
             let bytes = archive.read(&sample.input).unwrap_or_default();
+            if self.input == InputKind::Video {
+                faults.extend(clip_fault(sample, &bytes));
+                continue;
+            }
             if self.input != InputKind::Image {
                 if let Err(e) = table::check(&bytes) {
                     faults.push(Fault::new("input-not-csv", &sample.input, e.message));
@@ -244,10 +189,22 @@ impl TestSet {
     /// Whether an app's answers can be held against this set.
     ///
     /// # Errors
-    /// Why not: `input-kind-differs`, `output-kind-differs`, `labels-differ` (no label in common), `value-missing`, `unit-differs`.
+    /// Why not: `input-kind-differs`, `output-kind-differs`, `labels-differ` (no label in common), `names-differ` (no zone, line, rule or procedure),
+    /// `value-missing`, `unit-differs`.
     pub fn fits(&self, manifest: &AppManifest, metric: Metric) -> Result<(), &'static str> {
         if manifest.input != self.input {
             return Err("input-kind-differs");
+        }
+        if metric.is_of_clips() {
+            // An app that says nothing of the kind at all is told so.
+            let gives = self.judged.iter().any(|(kind, _)| match kind {
+                EventKind::Rule => !manifest.alarms().is_empty(),
+                EventKind::Zone => !manifest.scene.zones.is_empty(),
+                EventKind::Line => !manifest.scene.lines.is_empty(),
+                EventKind::Procedure => !manifest.procedures.is_empty(),
+            });
+            let reason = if gives { "names-differ" } else { "output-kind-differs" };
+            return if self.pairs(manifest).is_any_judged() { Ok(()) } else { Err(reason) };
         }
         if let Some((id, unit)) = &self.quantity {
             let mut values = manifest.values().peekable();
@@ -271,13 +228,13 @@ impl TestSet {
             Metric::Map50 => post.finds().then(|| post.labels()),
             Metric::MaskMap50 => post.masks().then(|| post.labels()),
             Metric::OksMap50 => matches!(post, Post::Boxes(boxes) if boxes.keypoints.is_some()).then(|| post.labels()),
-            Metric::Rmse | Metric::Mae | Metric::Cer => None,
+            _ => None,
         });
         let wanted = |out| match metric {
             Metric::Accuracy => out == Gives::Classes,
             Metric::Map50 => out == Gives::Objects,
             // The objects that an own step adds have neither masks nor points.
-            Metric::MaskMap50 | Metric::OksMap50 | Metric::Rmse | Metric::Mae | Metric::Cer => false,
+            _ => false,
         };
         let steps = manifest.wasm_steps().filter(|step| wanted(step.out) && (step.of.is_none() || metric == Metric::Map50));
         let labels = labels.flatten().chain(steps.flat_map(|step| &step.labels));
@@ -288,9 +245,31 @@ impl TestSet {
         let mut expected = self.samples.iter().flat_map(|sample| match &sample.expected {
             Expected::Class(label) => vec![label.as_str()],
             Expected::Objects(objects) => objects.iter().map(|object| object.label.as_str()).collect(),
-            Expected::Value(_) | Expected::Text(_) => Vec::new(),
+            _ => Vec::new(),
         });
         if expected.any(|label| own.contains(label)) { Ok(()) } else { Err("labels-differ") }
+    }
+
+    /// Which of an app's zones, lines, rules and procedures are which of the set's.
+    pub(super) fn pairs(&self, manifest: &AppManifest) -> Pairs {
+        Pairs::of(manifest, &self.names, &self.judged)
+    }
+}
+
+/// What is wrong with a clip, or with what is expected of it.
+fn clip_fault(sample: &Sample, bytes: &[u8]) -> Option<Fault> {
+    let whole = || -> Result<Duration, AppError> {
+        let clip = clip::read(bytes)?;
+        clip.frames().try_for_each(|frame| frame.map(drop))?;
+        Ok(clip.time(clip.count()))
+    };
+    match (whole(), &sample.expected) {
+        (Err(e), _) => Some(Fault::new("input-not-a-clip", &sample.input, e.message)),
+        (Ok(length), Expected::Events(events)) => truth::beyond(events, length).map(|event| {
+            let end = event.end.unwrap_or(event.begin);
+            Fault::new("event-beyond", &sample.input, format!("{}–{end} s / {} s", event.begin, length.as_secs_f64()))
+        }),
+        _ => None,
     }
 }
 
@@ -316,7 +295,7 @@ impl Reading<'_> {
         }
     }
 
-    fn sample(&mut self, place: &str, sample: &IndexSample) -> Option<Sample> {
+    fn sample(&mut self, place: &str, sample: &IndexSample, scene: Drawn) -> Option<Sample> {
         for path in [&sample.input, &sample.expect] {
             if self.archive.size(path).is_none() {
                 self.fault("sample-file-missing", place, path);
@@ -343,74 +322,24 @@ impl Reading<'_> {
                 return None;
             }
         };
-        let expected = self.expected(&sample.expect, expect)?;
-        Some(Sample { input: sample.input.clone(), expected })
-    }
-
-    fn expected(&mut self, path: &str, mut expect: Expect) -> Option<Expected> {
-        let there = [!expect.classes.is_empty(), !expect.detections.is_empty(), !expect.values.is_empty(), !expect.texts.is_empty()];
-        let others = match self.metric {
-            Metric::Accuracy => [false, there[1], there[2], there[3]],
-            Metric::Map50 | Metric::MaskMap50 | Metric::OksMap50 => [there[0], false, there[2], there[3]],
-            Metric::Rmse | Metric::Mae => [there[0], there[1], false, there[3]],
-            Metric::Cer => [there[0], there[1], there[2], false],
+        let (expected, quantity) = match expect.asked(self.metric) {
+            Ok(asked) => asked,
+            Err((code, detail)) => {
+                self.fault(code, &sample.expect, detail);
+                return None;
+            }
         };
-        let others = others.contains(&true);
-        if others {
-            self.fault("expect-metric", path, "");
+        if let Some(own) = quantity
+            && self.quantity.get_or_insert_with(|| own.clone()) != &own
+        {
+            self.fault("expect-values-mixed", &sample.expect, format!("{} {}", own.0, own.1));
             return None;
         }
-        match self.metric {
-            Metric::Accuracy => {
-                expect.classes.sort_by(|a, b| b.score.total_cmp(&a.score));
-                let label = expect.classes.into_iter().next().map(|class| class.label).filter(|label| !label.is_empty());
-                if label.is_none() {
-                    self.fault("expect-class", path, "");
-                }
-                label.map(Expected::Class)
-            }
-            Metric::Map50 | Metric::MaskMap50 | Metric::OksMap50 => {
-                if expect.detections.len() > MAX_BOXES {
-                    self.fault("expect-too-many-boxes", path, MAX_BOXES);
-                    return None;
-                }
-                if let Some((code, detail)) = expect.detections.iter().find_map(|object| object.fault(self.metric)) {
-                    self.fault(code, path, detail);
-                    return None;
-                }
-                let objects = expect.detections.into_iter().map(|d| Detection {
-                    corners: d.corners,
-                    mask: d.mask,
-                    keypoints: d.keypoints,
-                    ..Detection::new(d.label, 1.0, d.bbox)
-                });
-                Some(Expected::Objects(objects.collect()))
-            }
-            Metric::Cer => {
-                let text = expect.texts.iter().map(|text| text.text.as_str()).collect::<Vec<_>>().join("\n");
-                if text.trim().is_empty() || text.chars().count() > MAX_TEXT_READ {
-                    self.fault("expect-text", path, MAX_TEXT_READ);
-                    return None;
-                }
-                Some(Expected::Text(text))
-            }
-            Metric::Rmse | Metric::Mae => {
-                let [value] = expect.values.as_slice() else {
-                    self.fault("expect-value", path, expect.values.len());
-                    return None;
-                };
-                if !value.value.is_finite() || value.id.is_empty() || value.unit.chars().count() > 20 {
-                    self.fault("expect-value", path, 1);
-                    return None;
-                }
-                let own = (value.id.clone(), value.unit.clone());
-                if self.quantity.get_or_insert_with(|| own.clone()) != &own {
-                    self.fault("expect-values-mixed", path, format!("{} {}", own.0, own.1));
-                    return None;
-                }
-                Some(Expected::Value(value.value))
-            }
+        if let Some(name) = judged(&expected).find(|(kind, name)| !is_drawn(&scene, *kind, name)) {
+            self.fault("event-undrawn", &sample.expect, name.1);
+            return None;
         }
+        Some(Sample { input: sample.input.clone(), expected, scene })
     }
 
     fn finish(mut self, mut set: TestSet) -> Result<TestSet, Vec<Fault>> {
@@ -418,11 +347,42 @@ impl Reading<'_> {
         for path in unused {
             self.fault("file-unused", &path, "");
         }
-        let nothing = set.samples.iter().all(|sample| matches!(&sample.expected, Expected::Objects(objects) if objects.is_empty()));
-        if self.faults.is_empty() && nothing {
-            self.fault("expect-no-box", "", "");
+        let nothing = |sample: &Sample| match &sample.expected {
+            Expected::Objects(objects) => objects.is_empty(),
+            Expected::Events(events) => events.is_empty(),
+            _ => false,
+        };
+        if self.faults.is_empty() && set.samples.iter().all(nothing) {
+            self.fault(if self.metric.is_of_events() { "expect-no-event" } else { "expect-no-box" }, "", "");
         }
+        let told: Names =
+            set.samples.iter().flat_map(|sample| judged(&sample.expected).map(|(kind, name)| (kind, name.to_owned()))).collect();
+        let zones = set.samples.iter().flat_map(|sample| sample.scene.zones.keys().map(|name| (EventKind::Zone, name.clone())));
+        let lines = set.samples.iter().flat_map(|sample| sample.scene.lines.keys().map(|name| (EventKind::Line, name.clone())));
+        let kinds: BTreeSet<EventKind> = told.iter().map(|(kind, _)| *kind).collect();
+        set.names = zones.chain(lines).chain(told).collect();
+        // Where stays are noted, nobody was in a zone of which none is.
+        set.judged = set.names.iter().filter(|(kind, _)| kinds.contains(kind)).cloned().collect();
         set.quantity = self.quantity;
         if self.faults.is_empty() { Ok(set) } else { Err(self.faults) }
+    }
+}
+
+/// What a figure of clips is made of, by kind and name.
+fn judged(expected: &Expected) -> impl Iterator<Item = (EventKind, &str)> {
+    let (events, lines) = match expected {
+        Expected::Events(events) => (events.as_slice(), &[][..]),
+        Expected::Crossings(lines) => (&[][..], lines.as_slice()),
+        _ => (&[][..], &[][..]),
+    };
+    events.iter().filter_map(|event| event.what()).chain(lines.iter().map(|(line, _)| (EventKind::Line, line.as_str())))
+}
+
+/// Whether something can happen there: in zones and on lines only where they are drawn.
+fn is_drawn(scene: &Drawn, kind: EventKind, name: &str) -> bool {
+    match kind {
+        EventKind::Zone => scene.zones.contains_key(name),
+        EventKind::Line => scene.lines.contains_key(name),
+        EventKind::Rule | EventKind::Procedure => true,
     }
 }

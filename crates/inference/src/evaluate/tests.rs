@@ -3,6 +3,7 @@
 use std::io::Cursor;
 
 use app_package::manifest::InputKind;
+use app_package::pipeline::Drawn;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
@@ -195,7 +196,7 @@ fn a_set_is_read_from_json_and_from_yaml() {
     let set = TestSet::read(&mut archive, Metric::Mae).unwrap();
     assert_eq!((set.input, set.samples.len()), (InputKind::Tabular, 10));
     assert_eq!(set.quantity, Some(("csr".into(), "%".into())));
-    assert_eq!(set.samples[3], set::Sample { input: "3.in".into(), expected: Expected::Value(60.5) });
+    assert_eq!(set.samples[3], set::Sample { input: "3.in".into(), expected: Expected::Value(60.5), scene: Drawn::default() });
     assert!(set.check_inputs(&mut archive).is_empty());
     let yaml = serde_yaml_ng::to_string(&draft.index).unwrap();
     assert_eq!(TestSet::read(&mut draft.archive_with(&[("set.yaml", yaml.as_bytes())]), Metric::Rmse).unwrap(), set);
@@ -279,6 +280,133 @@ fn inputs_must_be_what_the_set_says() {
     assert!(inputs(&picture(8.0), Metric::Map50).is_empty());
     assert_eq!(inputs(&picture(8.0).set("3.in", b"\x89PNG"), Metric::Map50), [(place("3.in"), "input-not-a-picture")]);
     assert_eq!(inputs(&picture(10.0), Metric::Map50).len(), 10, "boxes outside");
+}
+
+/// A clip of ten frames at five a second.
+fn avi() -> Vec<u8> {
+    let mut jpeg = Cursor::new(Vec::new());
+    DynamicImage::from(RgbImage::new(16, 16)).write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
+    crate::clip::write(&vec![jpeg.into_inner(); 10], (1, 5), [16, 16])
+}
+
+const STAY: &str = r#"{"zone": "danger", "label": "person", "begin": 0.4, "end": 1.2}"#;
+
+/// Ten clips in which somebody stayed in the zone, which is drawn in all of them.
+fn clips(expect: &str) -> Draft {
+    let mut draft = Draft::new("video", &avi(), &json!({}), 10);
+    draft.index["scene"] = json!({"zones": {"danger": [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9]]}, "lines": {"gate": [[0, 0.5], [1, 0.5]]}});
+    for n in 0..10 {
+        draft = draft.set(&format!("{n}.json"), expect.as_bytes());
+    }
+    draft
+}
+
+#[test]
+fn what_is_wrong_with_a_set_of_clips_is_told_with_its_place() {
+    let good = format!(r#"{{"events": [{STAY}], "counts": {{"lines": {{"gate": {{"in": 1, "out": 0}}}}, "tracks": {{"person": 1}}}}}}"#);
+    for metric in [Metric::EventF1, Metric::EventPrecision, Metric::EventRecall, Metric::CrossingMae] {
+        let mut archive = clips(&good).archive();
+        let set = TestSet::read(&mut archive, metric).unwrap_or_else(|faults| panic!("{metric:?}: {faults:?}"));
+        assert_eq!((set.check_inputs(&mut archive), set.tolerance), (vec![], truth::TOLERANCE));
+    }
+    let one = |third: &str| clips(&good).set("3.json", third.as_bytes());
+    let events = |event: &str| one(&format!(r#"{{"events": [{event}]}}"#));
+    let index = |key: &str, value: Value| {
+        let mut draft = clips(&good);
+        draft.index[key] = value;
+        draft
+    };
+    let mut own_scene = clips(&good);
+    own_scene.index["samples"][3]["scene"] = json!({"lines": {"gate": [[0, 0.5], [1, 0.5]]}});
+    let many = format!(r#"{{"events": [{}]}}"#, vec![r#"{"zone":"danger","begin":0}"#; 10_000].join(","));
+    let event = Metric::EventF1;
+    for (draft, metric, place, code) in [
+        (one("{}"), event, "3.json", "expect-events"),
+        (one(r#"{"events": [], "detections": []}"#), event, "", ""),
+        (one(r#"{"events": [], "classes": [{"label": "a"}]}"#), event, "3.json", "expect-metric"),
+        (one(&many), event, "3.json", "expect-too-many-events"),
+        (events(r#"{"zone": "danger", "begin": 1.2, "end": 0.4}"#), event, "3.json", "truth-event-times"),
+        (events(r#"{"zone": "danger", "begin": -1}"#), event, "3.json", "truth-event-times"),
+        (events(r#"{"zone": "danger", "begin": NaN}"#), event, "3.json", "expect-malformed"),
+        (events(r#"{"zone": "danger", "begin": 1e999}"#), event, "3.json", "expect-malformed"),
+        (events(r#"{"zone": "danger"}"#), event, "3.json", "expect-malformed"),
+        (events(r#"{"zone": "danger", "begin": 0, "sort": 1}"#), event, "3.json", "expect-malformed"),
+        (events(r#"{"begin": 0}"#), event, "3.json", "truth-event-what"),
+        (events(r#"{"zone": "danger", "direction": "in", "begin": 0}"#), event, "3.json", "truth-event-what"),
+        (events(r#"{"zone": "yard", "begin": 0}"#), event, "3.json", "event-undrawn"),
+        (own_scene, event, "3.json", "event-undrawn"),
+        (clips(r#"{"events": []}"#), event, "", "expect-no-event"),
+        (one(r#"{"events": []}"#), Metric::CrossingMae, "3.json", "expect-crossings"),
+        (one(r#"{"counts": {"lines": {"door": {"in": 1}}}}"#), Metric::CrossingMae, "3.json", "event-undrawn"),
+        (index("scene", json!({"zones": {"danger": [[0.1, 0.1], [0.9, 0.9]]}})), event, "set.json", "scene-shape"),
+        (index("scene", json!({"fences": {}})), event, "set.json", "index-malformed"),
+        (index("tolerance", json!("2m")), event, "set.json", "tolerance-range"),
+        (index("tolerance", json!("soon")), event, "set.json", "index-malformed"),
+        // Clips have figures of their own, and nothing else has them.
+        (clips(&good), Metric::Mae, "set.json", "input-metric"),
+        (clips(&good), Metric::Map50, "set.json", "input-metric"),
+        (Draft::table(), event, "set.json", "input-metric"),
+        (Draft::table().set("3.json", br#"{"events": []}"#), Metric::Mae, "3.json", "expect-metric"),
+    ] {
+        let found = TestSet::read(&mut draft.archive(), metric).err().map(|mut faults| faults.remove(0));
+        let found = found.map(|fault| (fault.place, fault.code)).unwrap_or_default();
+        assert_eq!(found, (place.to_owned(), code));
+        assert!(code.is_empty() || CODES.contains(&code), "{code}");
+    }
+    let mut drawn = Draft::table();
+    drawn.index["scene"] = json!({"zones": {"danger": [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9]]}});
+    assert_eq!(drawn.fault(Metric::Mae), ("set.json".to_owned(), "scene-shape"));
+    let inputs = |draft: Draft| {
+        let mut archive = draft.archive();
+        let set = TestSet::read(&mut archive, event).unwrap();
+        set.check_inputs(&mut archive).into_iter().map(|fault| (fault.place, fault.code)).collect::<Vec<_>>()
+    };
+    // Two seconds long.
+    assert_eq!(inputs(events(r#"{"zone": "danger", "begin": 2.0, "end": 2.0}"#)), []);
+    assert_eq!(inputs(events(r#"{"zone": "danger", "begin": 2.1}"#)), [("3.in".to_owned(), "event-beyond")]);
+    assert_eq!(inputs(events(r#"{"zone": "danger", "begin": 0, "end": 2.1}"#)), [("3.in".to_owned(), "event-beyond")]);
+    // Cut off, a picture, MP4, another codec.
+    let cut = avi();
+    for bytes in [&cut[..cut.len() / 2], &png(8, 8), b"\0\0\0\x20ftypisom", include_bytes!("../../tests/clips/h264.avi")] {
+        assert_eq!(inputs(clips(&good).set("3.in", bytes)), [("3.in".to_owned(), "input-not-a-clip")]);
+    }
+}
+
+#[test]
+fn events_are_summed_over_clips() {
+    let there = |begins: &[f64]| {
+        let event = |begin: &f64| json!({"zone": "danger", "begin": begin, "end": begin});
+        Expected::Events(serde_json::from_value(begins.iter().map(event).collect()).unwrap())
+    };
+    let told = |begins: &[f64]| {
+        let event = |begin: &f64| crate::output::Event { zone: Some("danger".into()), begin: *begin, ..Default::default() };
+        Ok(AppOutput { events: begins.iter().map(event).collect(), ..AppOutput::default() })
+    };
+    let bad = || Err(AppError::new("input-too-slow", "x"));
+    let tally = |with_bad: bool| {
+        let mut tally = Tally { tolerance: Duration::from_millis(500), ..Tally::default() };
+        tally.add(there(&[1.0, 5.0, 9.0]), told(&[1.5, 5.6, 9.1, 9.2]), None);
+        tally.add(there(&[]), told(&[3.0]), None);
+        tally.add(there(&[2.0]), if with_bad { bad() } else { told(&[]) }, None);
+        tally
+    };
+    // Of four events two are found, of five told two are right.
+    let figure = |with_bad, metric| tally(with_bad).sum_up(3, metric);
+    assert_eq!(figure(false, Metric::EventRecall).value, Some(0.5));
+    assert_eq!(figure(false, Metric::EventPrecision).value, Some(0.4));
+    assert_eq!(figure(false, Metric::EventF1).value, Some(4.0 / 9.0));
+    let mut flood = tally(false);
+    flood.add(there(&[]), Ok(AppOutput { left_out: 5, ..AppOutput::default() }), None);
+    assert_eq!(flood.sum_up(4, Metric::EventPrecision).value, Some(0.2), "what is left out was told");
+    let without = figure(true, Metric::EventF1);
+    assert_eq!((without.value, without.failures), (Some(4.0 / 9.0), 1), "no answer finds nothing");
+    assert_eq!(figure(true, Metric::EventPrecision).reason.as_deref(), Some("samples-failed"), "no answer is no event that is wrong");
+    let mut tally = Tally::default();
+    let counted = |json: &str| serde_json::from_str::<AppOutput>(&format!(r#"{{"counts": {{"lines": {json}}}}}"#)).unwrap();
+    let lines = vec![("gate".to_owned(), Crossings { inward: 3, outward: 1 }), ("door".to_owned(), Crossings { inward: 2, outward: 0 })];
+    tally.add(Expected::Crossings(lines), Ok(counted(r#"{"gate": {"in": 2, "out": 3}, "other": {"in": 9}}"#)), None);
+    // 1, 2, 2, 0 off.
+    assert_eq!(tally.sum_up(1, Metric::CrossingMae).value, Some(1.25));
 }
 
 #[test]

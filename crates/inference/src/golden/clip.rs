@@ -1,19 +1,17 @@
 //! What happened in a clip, and what was counted, beside what is expected.
 
-use std::time::Duration;
-
 use app_package::manifest::Tolerance;
 
 use super::Compared;
-use crate::output::{AppOutput, Event};
-
-/// Allowed difference of times where the sample does not say.
-const TIME: Duration = Duration::from_secs(1);
+use crate::{
+    output::{AppOutput, Event},
+    truth,
+};
 
 /// Events are the same by what they are; when they begin and end may differ by the tolerance. Numbers of tracks are not compared, counts are
 /// equal.
 pub(super) fn compare(seen: &mut Compared, expected: &AppOutput, result: &AppOutput, tolerance: &Tolerance) {
-    let most = tolerance.time.map_or(TIME, |time| time.get()).as_secs_f64() + 1e-6;
+    let most = tolerance.time.map_or(truth::TOLERANCE, |time| time.get()).as_secs_f64() + 1e-6;
     let mut free: Vec<&Event> = result.events.iter().collect();
     for event in &expected.events {
         let own = free.iter().enumerate().filter(|(_, found)| is_same(event, found) && (found.begin - event.begin).abs() <= most);

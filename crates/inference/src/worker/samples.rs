@@ -7,11 +7,13 @@ use std::{
     time::Duration,
 };
 
+use app_package::manifest::InputKind;
 use serde::{Deserialize, Serialize};
 
 use super::{confine_and_load, limits_of, numbers_of, print, read_manifest, supervise};
 use crate::{
     app::App,
+    draw::Trace,
     engine::Engine,
     error::{AppError, Result},
     golden,
@@ -19,6 +21,8 @@ use crate::{
     sandbox::Limits,
 };
 
+/// The word that asks for traces.
+const TRACE: &str = "trace";
 /// Most files that are tried at once.
 pub const MAX_INPUTS: usize = 200;
 
@@ -30,6 +34,9 @@ pub struct Answers {
     /// What own steps logged for each input that was answered, and for the one that failed; empty where none logged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<Vec<String>>,
+    /// What was seen in the frames of each clip that was answered, where it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traces: Vec<Trace>,
     /// Stable code of what failed, and English words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<(String, String)>,
@@ -45,7 +52,8 @@ impl Answers {
 }
 
 /// The child, its arguments in the order that [`run_samples`] gives: folder, library, memory bytes, processor seconds, open files, 1 where
-/// confinement is required, and of other files than the samples their folder. Prints [`Answers`].
+/// confinement is required, and of other files than the samples their folder, with the word `trace` where traces of clips are wanted. Prints
+/// [`Answers`].
 pub fn samples_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut paths = args.by_ref().take(2).map(PathBuf::from);
     let (dir, lib) = (paths.next(), paths.next());
@@ -54,19 +62,21 @@ pub fn samples_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         return ExitCode::from(2);
     };
     let inputs = args.next().map(PathBuf::from);
+    let traced = args.next().is_some_and(|word| word == TRACE);
     print(&match confine_and_load(&dir, inputs.as_deref(), &lib, &limits) {
-        Ok((_, engine)) => answers(&dir, inputs.as_deref(), &engine),
+        Ok((_, engine)) => answers(&dir, inputs.as_deref(), traced, &engine),
         Err(e) => Answers::failed(e.code, e.message),
     })
 }
 
-/// Answers the samples of the app in `dir`, or the files in `inputs`. Never fails: what goes wrong is the fault.
-pub fn answers(dir: &Path, inputs: Option<&Path>, engine: &dyn Engine) -> Answers {
+/// Answers the samples of the app in `dir`, or the files in `inputs`, of clips with their traces. Never fails: what goes wrong is the fault.
+pub fn answers(dir: &Path, inputs: Option<&Path>, traced: bool, engine: &dyn Engine) -> Answers {
     let mut answers = Answers { engine: format!("{} {}", engine.name(), engine.version()), ..Answers::default() };
     let outcome = (|| -> Result<()> {
         let manifest = app_package::validate::parse(&read_manifest(dir)?)
             .map_err(|faults| AppError::new("manifest-invalid", faults.first().map(|fault| fault.message("en")).unwrap_or_default()))?;
         let samples = manifest.golden.clone();
+        let traced = traced && manifest.input == InputKind::Video;
         let mut app = App::open(dir, manifest, engine, 1)?;
         let named = |name: &str, e: AppError| AppError::new(e.code, format!("`{name}`: {}", e.message));
         let Some(folder) = inputs else {
@@ -83,9 +93,15 @@ pub fn answers(dir: &Path, inputs: Option<&Path>, engine: &dyn Engine) -> Answer
         let (drawn, set) = samples.first().map(|sample| (sample.scene.clone(), sample.parameters.clone())).unwrap_or_default();
         for name in names(folder)? {
             let input = golden::read(folder, &name)?;
-            let result = app.predict_drawn(&input, &drawn, &set, "test");
+            let result = if traced {
+                app.predict_traced(&input, &drawn, &set, "test").map(|(result, trace)| (result, Some(trace)))
+            } else {
+                app.predict_drawn(&input, &drawn, &set, "test").map(|result| (result, None))
+            };
             answers.logs.push(app.take_log());
-            answers.results.push(result.map_err(|e| named(&name, e))?);
+            let (result, trace) = result.map_err(|e| named(&name, e))?;
+            answers.results.push(result);
+            answers.traces.extend(trace);
         }
         Ok(())
     })();
@@ -106,17 +122,18 @@ fn names(folder: &Path) -> Result<Vec<String>> {
 }
 
 /// Runs `exe args… DIR LIBRARY …` (see [`samples_main`]) and returns what it prints, or why it printed nothing: the reasons of
-/// [`super::run_check`]. Blocks for at most `wall` and a moment.
+/// [`super::run_check`]. Traces are asked for of a few clips at a time, for they are most of an answer, which is bounded. Blocks for at most `wall`
+/// and a moment.
 pub fn run_samples(
     exe: &Path,
     args: &[&str],
-    (dir, inputs): (&Path, Option<&Path>),
+    (dir, inputs, traced): (&Path, Option<&Path>, bool),
     lib: &Path,
     limits: &Limits,
     wall: Duration,
 ) -> Answers {
     let mut command = Command::new(exe);
-    command.args(args).args([dir, lib]).args(numbers_of(limits).map(|n| n.to_string())).args(inputs);
+    command.args(args).args([dir, lib]).args(numbers_of(limits).map(|n| n.to_string())).args(inputs).args(traced.then_some(TRACE));
     match supervise(command, wall) {
         Ok(ended) => ended.answer().unwrap_or_else(|| {
             let (code, detail) = ended.reason(wall);

@@ -7,7 +7,7 @@ use super::super::yaml::{Entry, Node};
 use super::parts::{self, Parts};
 use super::{items, objects, unique};
 use crate::fault::Fault;
-use crate::pipeline::polygon_fault;
+use crate::pipeline::{Direction, ProcedureState, TruthEvent, polygon_fault};
 
 /// Most pixels of a clip that is a model's input, in all its frames.
 const MAX_CLIP: i64 = 1 << 22;
@@ -54,6 +54,9 @@ pub(super) fn check(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
     models(parts, faults);
     for (i, sample) in items(root, "golden") {
         drawn(root, sample, &format!("golden[{i}]"), faults);
+        if let Some(truth) = sample.get("truth") {
+            happened(root, truth, &format!("golden[{i}].truth"), &found, faults);
+        }
     }
 }
 
@@ -74,6 +77,12 @@ fn still(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
             for key in keys {
                 item.get(key).into_iter().for_each(|node| refuse(format!("{list}[{i}].{key}"), node));
             }
+        }
+    }
+    for (i, sample) in items(root, "golden") {
+        for key in ["events", "crossings"] {
+            let node = sample.get("truth").and_then(|truth| truth.get(key));
+            node.into_iter().for_each(|node| refuse(format!("golden[{i}].truth.{key}"), node));
         }
     }
 }
@@ -169,6 +178,55 @@ fn drawn(root: &Node, sample: &Node, place: &str, faults: &mut Faults) {
             faults.push(Fault::new("scene-missing", format!("{place}.scene.{kind}")).at(sample.line).with("value", id));
         }
     }
+}
+
+/// What really happened in a clip names what the app has, and says when it was. Beyond the clip's end is told by the check, which has the clip.
+fn happened(root: &Node, truth: &Node, place: &str, labels: &BTreeSet<&str>, faults: &mut Faults) {
+    let ids = |key: &str| items(root, key).filter_map(|(_, item)| item.text_of("id")).collect::<Vec<_>>();
+    let drawn = |kind: &str| places(root, kind).filter_map(|place| place.text_of("id")).collect::<Vec<_>>();
+    let lines = drawn("lines");
+    let known = [
+        ("rule", ids("alarms")),
+        ("zone", drawn("zones")),
+        ("line", lines.clone()),
+        ("procedure", ids("procedures")),
+        ("label", labels.iter().copied().collect()),
+    ];
+    let mut unknown = |place: String, line: u32, name: &str, list: &[&str]| {
+        faults.push(Fault::new("truth-event-unknown", place).at(line).with("value", name).with("list", list.join(", ")));
+    };
+    for entry in truth.get("crossings").map_or(&[][..], Node::entries).iter().filter(|entry| !lines.contains(&entry.key.as_str())) {
+        unknown(format!("{place}.crossings"), entry.line, &entry.key, &lines);
+    }
+    for (i, event) in items(truth, "events") {
+        for (key, list) in &known {
+            let name = event.text_of(key).filter(|name| !list.contains(name));
+            name.into_iter().for_each(|name| unknown(format!("{place}.events[{i}].{key}"), event.line, name, list));
+        }
+    }
+    for (i, event) in items(truth, "events") {
+        if let Some(code) = noted(event).and_then(|event| event.fault()) {
+            faults.push(Fault::new(code, format!("{place}.events[{i}]")).at(event.line));
+        }
+    }
+}
+
+/// An event as it stands there; none where it has no times or words that are none, which is told already.
+fn noted(event: &Node) -> Option<TruthEvent> {
+    let name = |key: &str| event.text_of(key).map(str::to_owned);
+    let end = event.get("end").map(|end| end.number().filter(|end| end.is_finite()));
+    let state = |word: &str| ProcedureState::ALL.into_iter().find(|state| state.as_str() == word);
+    Some(TruthEvent {
+        rule: name("rule"),
+        zone: name("zone"),
+        line: name("line"),
+        procedure: name("procedure"),
+        label: name("label"),
+        direction: event.text_of("direction").map(|word| if word == "out" { Direction::Out } else { Direction::In }),
+        state: event.text_of("state").and_then(state),
+        begin: event.get("begin").and_then(Node::number).filter(|begin| begin.is_finite())?,
+        end: if let Some(end) = end { Some(end?) } else { None },
+    })
 }
 
 /// What is wrong with a drawn zone or line.

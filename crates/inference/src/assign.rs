@@ -16,7 +16,7 @@ struct Column {
 }
 
 /// For each row its column; gains are finite, and a pair without gain is none.
-pub(super) fn assign(rows: usize, columns: usize, gain: &dyn Fn(usize, usize) -> f64) -> Vec<Option<usize>> {
+pub(crate) fn assign(rows: usize, columns: usize, gain: &dyn Fn(usize, usize) -> f64) -> Vec<Option<usize>> {
     if rows > columns {
         let mut found = vec![None; rows];
         for (column, row) in assign(columns, rows, &|column, row| gain(row, column)).into_iter().enumerate() {
