@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{AppError, Result};
 
-/// Memory in bytes that a process with a provider may take beyond one without: its own code, and the model as it compiles it. Measured with
-/// OpenVINO 2025.4 on networks of up to 10 MB: 60 to 190 MB.
+/// Memory in bytes that a process with a provider may take beyond one without: its own code, and the model as it compiles it.
 pub const MEMORY: u64 = 512 << 20;
 
 /// A provider's library, as settings name it: `openvino=/opt/openvino/libonnxruntime_providers_openvino_plugin.so`.

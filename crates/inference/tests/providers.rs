@@ -144,7 +144,11 @@ mod tempdir {
         for entry in std::fs::read_dir(from).unwrap() {
             let entry = entry.unwrap();
             let target = to.join(entry.file_name());
-            if entry.file_type().unwrap().is_dir() { copy(&entry.path(), &target) } else { drop(std::fs::copy(entry.path(), target).unwrap()) }
+            if entry.file_type().unwrap().is_dir() {
+                copy(&entry.path(), &target)
+            } else {
+                drop(std::fs::copy(entry.path(), target).unwrap())
+            }
         }
     }
 }
