@@ -3,6 +3,7 @@
 //! A provider comes as a plugin, which any ONNX Runtime loads, or built into an ONNX Runtime of its own. There is one for a process: it is
 //! as untrusted to stay alive as a model is, and its figures are of nothing else.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -62,6 +63,16 @@ impl fmt::Display for Library {
     }
 }
 
+/// The libraries, with absolute paths, if no provider has two; code `provider-setting`.
+pub fn distinct(libraries: Vec<Library>) -> Result<Vec<Library>> {
+    let mut seen = HashSet::new();
+    if let Some(twice) = libraries.iter().find(|library| !seen.insert(library.provider)) {
+        return Err(AppError::new("provider-setting", format!("`{}` has two libraries; name one", twice.provider.as_str())));
+    }
+    let absolute = libraries.into_iter().map(Library::absolute).collect::<std::io::Result<_>>();
+    absolute.map_err(|e| AppError::new("provider-setting", e.to_string()))
+}
+
 /// What a provider is, as it was loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderInfo {
@@ -72,7 +83,7 @@ pub struct ProviderInfo {
     pub device: String,
     /// In what it computes: `FP32` where that is demanded of it whatever the model says, `model` where each tensor's own type is kept.
     pub precision: String,
-    /// It has taken a part of a model only, and ONNX Runtime's code for the CPU runs the rest.
+    /// It has taken a part of a model only, or nothing, and ONNX Runtime's code for the CPU runs the rest.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_part: bool,
 }
@@ -90,5 +101,8 @@ mod tests {
         for text in ["", "openvino", "openvino=", "cpu=/lib/x.so", "tensorrt=/x.so", "=/x.so", "OpenVINO=/x.so"] {
             assert_eq!(text.parse::<Library>().unwrap_err().code, "provider-setting", "{text}");
         }
+        let of = |texts: &[&str]| distinct(texts.iter().map(|text| text.parse().unwrap()).collect());
+        assert!(of(&["openvino=/a.so", "cuda=b.so"]).unwrap().iter().all(|library| library.file.is_absolute()));
+        assert_eq!(of(&["openvino=/a.so", "openvino=/b.so"]).unwrap_err().code, "provider-setting");
     }
 }

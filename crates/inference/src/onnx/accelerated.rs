@@ -23,7 +23,11 @@ impl Accelerated {
     /// loaded. Codes `provider-missing`, `provider-no-device`.
     pub fn register(environment: &Environment, library: &Library, runtime: &str) -> Result<Self> {
         let provider = library.provider;
-        let missing = |e: String| AppError::new("provider-missing", format!("{} from {}: {e}", provider.as_str(), library.file.display()));
+        let missing = |e: String| {
+            // What stands before is where in its source the engine says so.
+            let words = e.rsplit_once(" : FAIL : ").map_or(e.as_str(), |(_, words)| words).trim();
+            AppError::new("provider-missing", format!("{} from {}: {words}", provider.as_str(), library.file.display()))
+        };
         if library.is_runtime() {
             let own = Self { provider, version: runtime.to_owned(), plugin: None };
             // Appending loads the provider's own library, so what that lacks shows here.
