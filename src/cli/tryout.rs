@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::Args;
 use inference::app::MAX_INPUT;
 use inference::output::{AppOutput, Detection, Direction, Event};
+use inference::provider::Library;
 use inference::worker::MAX_INPUTS;
 use serde_json::json;
 
@@ -41,6 +42,9 @@ pub struct Try {
     /// Path of libonnxruntime, instead of the setting `checks.ort_lib`.
     #[arg(long)]
     pub ort_lib: Option<PathBuf>,
+    /// Provider to run it on in the CPU's place.
+    #[arg(long, value_name = "NAME=LIBRARY")]
+    pub provider: Option<Library>,
     /// How results are told.
     #[command(flatten)]
     pub told: Output,
@@ -91,7 +95,7 @@ pub fn run(args: &Try, settings: &Checks) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(args.files.len() <= MAX_INPUTS, lang.format("cli-try-many", &[("max", &MAX_INPUTS.to_string())]));
     let settings = golden::with_library(settings, args.ort_lib.as_ref(), lang)?;
     let inputs = Inputs::copy(&args.files, lang)?;
-    let answers = golden::answer(&args.dir, Some(&inputs.0), &settings, &args.told)?;
+    let answers = golden::answer(&args.dir, Some(&inputs.0), &settings, args.provider.as_ref(), &args.told)?;
     let answers = answers.ok_or_else(|| anyhow::anyhow!(lang.t("cli-engine-needed")))?;
     let found = args.files.iter().zip(&answers.results).enumerate();
     let found: Vec<Answered<'_>> = found.map(|(at, (file, result))| Answered { file, copy: inputs.path(at), result }).collect();
