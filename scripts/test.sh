@@ -6,6 +6,7 @@
 # server, which refuses unknown ones.
 #   TEST_POSTGRES_URL   superuser URL of an empty PostgreSQL; a test makes its own database in it
 #   ORT_LIB             libonnxruntime.so
+#   OPENVINO_LIB        libonnxruntime.so with OpenVINO built in; on x86-64 alone
 #   TEST_EDGE_BIN       the node agent, built
 #   TEST_CHROMEDRIVER   chromedriver, and TEST_CHROMIUM the browser
 #   TEST_SKOPEO         skopeo
@@ -82,6 +83,7 @@ start_postgres() {
 }
 
 ORT_LIB=$(scripts/onnxruntime.sh)
+if [ "$(uname -m)" = x86_64 ]; then OPENVINO_LIB=$(scripts/openvino.sh); export OPENVINO_LIB; fi
 TEST_PYTHON=$(python_tools)
 TEST_CHROMEDRIVER=$(command -v chromedriver) TEST_CHROMIUM=$(chromium_path) TEST_SKOPEO=$(command -v skopeo)
 TEST_EDGE_BIN=$target/debug/pithead-edge

@@ -54,6 +54,7 @@ fleet-hardware-memory = Memory
 fleet-hardware-storage = Storage
 fleet-hardware-devices = Devices
 fleet-hardware-runtime = Inference
+fleet-hardware-providers = Execution providers
 fleet-cores = { $n ->
     [one] { $n } core
    *[other] { $n } cores

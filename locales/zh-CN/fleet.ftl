@@ -54,6 +54,7 @@ fleet-hardware-memory = 内存
 fleet-hardware-storage = 存储
 fleet-hardware-devices = 外设
 fleet-hardware-runtime = 推理引擎
+fleet-hardware-providers = 执行提供程序
 fleet-cores = { $n } 核
 fleet-seen = 最近在线
 fleet-alarms-lost = 该节点已丢失 { $n } 条告警：节点没有空间保存。请检查磁盘与网络。

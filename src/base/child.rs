@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use app_package::oci::Descriptor;
 use app_package::path::PackagePath;
+use inference::provider::Library;
 use inference::sandbox::Limits;
 
 use super::config::{Checks, Settings};
-use super::error::Result;
+use super::error::{Error, Result};
 use super::ids;
 use super::storage::BlobStore;
 
@@ -20,6 +21,8 @@ pub struct Child {
     pub program: PathBuf,
     /// Library of the engine.
     pub lib: PathBuf,
+    /// Providers beside it.
+    pub providers: Vec<Library>,
     pub limits: Limits,
     /// Time after which it is ended.
     pub wall: Duration,
@@ -35,7 +38,8 @@ pub fn child(settings: &Checks) -> Result<Option<Child>> {
         open_files: OPEN_FILES,
         required: settings.require_confinement,
     };
-    Ok(Some(Child { program, lib, limits, wall: Duration::from_secs(settings.wall_seconds) }))
+    let providers = settings.libraries().map_err(Error::internal)?;
+    Ok(Some(Child { program, lib, providers, limits, wall: Duration::from_secs(settings.wall_seconds) }))
 }
 
 /// Working folder of one run; removed on drop.

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use inference::provider::{self, Library};
 use serde::{Deserialize, Serialize};
 
 use super::networks::Networks;
@@ -291,6 +292,8 @@ section! {
     Checks {
         /// Path of libonnxruntime.
         ort_lib: String = "",
+        /// Providers that apps are checked on besides the CPU, each `NAME=LIBRARY`, with commas between; empty for none.
+        providers: String = "",
         /// Program that runs the check as `PROGRAM check-child …`; empty for this program.
         program: String = "",
         /// Address space of the checking child in MiB.
@@ -309,6 +312,19 @@ section! {
         require_confinement: bool = true,
         /// `ClamAV`'s daemon, `/path/of/socket` or `host:port`, that looks at every upload first; empty for none.
         clamd_socket: String = "",
+    }
+}
+impl Checks {
+    /// The libraries of [`Self::providers`], with absolute paths. Code `provider-setting`.
+    pub fn libraries(&self) -> inference::error::Result<Vec<Library>> {
+        let words = self.providers.split(',').map(str::trim).filter(|word| !word.is_empty());
+        provider::distinct(words.map(str::parse::<Library>).collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// Seconds that a check takes at most, on all providers.
+    pub fn longest_seconds(&self) -> u64 {
+        let runs = 1 + self.libraries().map_or(0, |libraries| libraries.len());
+        self.wall_seconds.saturating_mul(u64::try_from(runs).unwrap_or(u64::MAX))
     }
 }
 section! {

@@ -99,7 +99,7 @@ impl Lane {
 
     fn lease(self, settings: &Settings) -> TimeDelta {
         match self {
-            Self::Checks => LEASE + TimeDelta::seconds(settings.checks.wall_seconds.try_into().unwrap_or(i64::from(u32::MAX))),
+            Self::Checks => LEASE + TimeDelta::seconds(settings.checks.longest_seconds().try_into().unwrap_or(i64::from(u32::MAX))),
             Self::Prompt | Self::Mail => LEASE,
             Self::Upkeep => UPKEEP_LEASE,
         }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use inference::output::AppOutput;
+use inference::provider::Library;
 use inference::worker::{Answers, run_samples};
 use serde_json::json;
 
@@ -40,9 +41,15 @@ pub fn with_library(settings: &Checks, library: Option<&PathBuf>, lang: Lang) ->
     Ok(settings)
 }
 
-/// Runs an app on its samples, or on the files of another folder (of clips with their traces), in the confined child; none where there is no
-/// engine.
-pub fn answer(dir: &Path, inputs: Option<&Path>, traced: bool, settings: &Checks, told: &Output) -> anyhow::Result<Option<Answers>> {
+/// Runs an app on its samples, or on the files of another folder (of clips with their traces), in the confined child, on a provider where one is
+/// given; none where there is no engine.
+pub fn answer(
+    dir: &Path,
+    (inputs, traced): (Option<&Path>, bool),
+    settings: &Checks,
+    provider: Option<&Library>,
+    told: &Output,
+) -> anyhow::Result<Option<Answers>> {
     let lang = told.language();
     if settings.ort_lib.is_empty() {
         return Ok(None);
@@ -51,7 +58,9 @@ pub fn answer(dir: &Path, inputs: Option<&Path>, traced: bool, settings: &Checks
     let Some(confined) = confined else { return Ok(None) };
     // The child works in `/`.
     let dir = std::fs::canonicalize(dir).cannot(lang, "read", dir)?;
-    let run = || run_samples(&confined.program, &[CHILD_COMMAND], (&dir, inputs, traced), &confined.lib, &confined.limits, confined.wall);
+    let provider = provider.cloned().map(Library::absolute).transpose()?;
+    let on = (confined.lib.as_path(), provider.as_ref());
+    let run = || run_samples(&confined.program, &[CHILD_COMMAND], (&dir, inputs, traced), on, &confined.limits, confined.wall);
     package::waiting(told, run).map(Some)
 }
 
@@ -72,7 +81,7 @@ pub fn golden(args: &Golden, settings: &Checks) -> anyhow::Result<ExitCode> {
     let lang = args.told.language();
     let Some(manifest) = package::manifest(&args.dir, &args.told)? else { return Ok(ExitCode::from(AT_FAULT)) };
     let settings = with_library(settings, args.ort_lib.as_ref(), lang)?;
-    let answers = answer(&args.dir, None, false, &settings, &args.told)?.ok_or_else(|| anyhow::anyhow!(lang.t("cli-engine-needed")))?;
+    let answers = answer(&args.dir, (None, false), &settings, None, &args.told)?.ok_or_else(|| anyhow::anyhow!(lang.t("cli-engine-needed")))?;
     let paths: Vec<PathBuf> = manifest.golden.iter().map(|sample| args.dir.join(&sample.expect)).collect();
     for (path, result) in paths.iter().zip(&answers.results) {
         let half = path.with_extension("json.new");

@@ -94,7 +94,7 @@ pub fn init(args: &Init, settings: &Checks) -> anyhow::Result<ExitCode> {
         Ok(draft) => draft,
         Err(refusal) => return refused(&order, refusal, &args.told),
     };
-    let answers = if draft.expected.is_empty() { None } else { golden::answer(&order.dir, None, false, &settings, &args.told)? };
+    let answers = if draft.expected.is_empty() { None } else { golden::answer(&order.dir, (None, false), &settings, None, &args.told)? };
     if let Some(answers) = &answers
         && let Err(refusal) = scaffold::write_expected(&draft, &answers.results)
     {

@@ -16,8 +16,10 @@ use app_package::validate::line_of;
 use clap::Args;
 use inference::alarm;
 use inference::check::CheckReport;
+use inference::column::Column;
 use inference::error::AppError;
 use inference::examine::examine;
+use inference::provider::Library;
 use serde_json::json;
 
 use super::folder::{self, Folder};
@@ -77,6 +79,9 @@ pub struct Check {
     /// Path of libonnxruntime, instead of the setting `checks.ort_lib`.
     #[arg(long)]
     pub ort_lib: Option<PathBuf>,
+    /// Provider to check on, too, if the app names it; instead of the setting `checks.providers`. As often as there are such.
+    #[arg(long = "provider", value_name = "NAME=LIBRARY")]
+    pub providers: Vec<Library>,
     /// How results are told.
     #[command(flatten)]
     pub told: Output,
@@ -306,6 +311,9 @@ pub fn check(args: &Check, settings: &Checks) -> anyhow::Result<ExitCode> {
     if let Some(lib) = &args.ort_lib {
         settings.ort_lib = lib.display().to_string();
     }
+    if !args.providers.is_empty() {
+        settings.providers = args.providers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    }
     let lib = [("path", settings.ort_lib.as_str())];
     anyhow::ensure!(!settings.ort_lib.is_empty(), lang.t("cli-engine-needed"));
     anyhow::ensure!(Path::new(&settings.ort_lib).is_file(), lang.format("cli-engine-not-there", &lib));
@@ -343,6 +351,27 @@ pub fn waiting<T>(told: &Output, work: impl FnOnce() -> T) -> anyhow::Result<T> 
     drop(done);
     clock.join().map_err(|_| anyhow::anyhow!("clock"))?;
     Ok(result)
+}
+
+/// A provider, in a line or two: what it is and how fast, or why not.
+fn tell_column(column: &Column, lang: Lang) {
+    let what = column.about.as_ref().map_or_else(String::new, |about| {
+        let precision = if about.precision == "model" { lang.t("card-precision-model") } else { about.precision.clone() };
+        format!(" {} · {precision}", about.version)
+    });
+    let figures = column.figures.as_ref().map_or_else(String::new, |figures| {
+        let golden = [("n", column.reproduced.to_string()), ("total", column.total.to_string())];
+        let golden: Vec<(&str, &str)> = golden.iter().map(|(name, n)| (*name, n.as_str())).collect();
+        format!("{} · {:.2} ms", lang.format("check-found-golden", &golden), figures.latency_ms.median)
+    });
+    let mark = lang.t(if column.reason.is_none() { "cli-ok" } else { "card-provider-not" });
+    print_line!("{}{what}  {mark}  {figures}", column.provider.as_str());
+    if let Some(code) = &column.reason {
+        print_line!("     {}", reason(lang, code));
+        if let Some(detail) = &column.detail {
+            print_line!("     {detail}");
+        }
+    }
 }
 
 fn tell_report(report: &CheckReport, folder: &Folder, code: &str, lang: Lang) {
@@ -393,5 +422,6 @@ fn tell_report(report: &CheckReport, folder: &Folder, code: &str, lang: Lang) {
         for (key, value) in facts.into_iter().filter(|(_, value)| !value.is_empty()) {
             print_line!("{}  {value}", lang.t(key));
         }
+        card.providers.iter().for_each(|column| tell_column(column, lang));
     }
 }

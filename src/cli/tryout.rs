@@ -18,6 +18,7 @@ use app_package::manifest::InputKind;
 use clap::Args;
 use inference::app::MAX_INPUT;
 use inference::output::AppOutput;
+use inference::provider::Library;
 use inference::worker::{Answers, MAX_INPUTS};
 use serde_json::json;
 
@@ -46,6 +47,9 @@ pub struct Try {
     /// Path of libonnxruntime, instead of the setting `checks.ort_lib`.
     #[arg(long)]
     pub ort_lib: Option<PathBuf>,
+    /// Provider to run it on in the CPU's place.
+    #[arg(long, value_name = "NAME=LIBRARY")]
+    pub provider: Option<Library>,
     /// How results are told.
     #[command(flatten)]
     pub told: Output,
@@ -109,7 +113,7 @@ fn answer(args: &Try, traced: bool, settings: &Checks) -> anyhow::Result<All> {
     let mut all = All::default();
     for files in args.files.chunks(if traced { 1 } else { args.files.len().max(1) }) {
         let inputs = Inputs::copy(files, lang)?;
-        let answers = golden::answer(&args.dir, Some(&inputs.dir), traced, settings, &args.told)?;
+        let answers = golden::answer(&args.dir, (Some(&inputs.dir), traced), settings, args.provider.as_ref(), &args.told)?;
         let answers = answers.ok_or_else(|| anyhow::anyhow!(lang.t("cli-engine-needed")))?;
         let before = all.answers.results.len();
         let logs = (0..files.len()).map(|at| answers.logs.get(at).cloned().unwrap_or_default());

@@ -11,7 +11,7 @@ use crate::release::model::{Channel, ReleaseState};
 
 mod hardware;
 
-pub use hardware::{Fit, Hardware, fit};
+pub use hardware::{Fit, Hardware, NodeProvider, Serves, fit};
 
 crate::base::db::types::text_enum! {
     /// State of a node's identity.

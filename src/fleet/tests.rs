@@ -97,6 +97,22 @@ fn hardware_is_read_and_compared() {
     for broken in ["", "null", "{}", "{\"properties\":7}"] {
         assert_eq!(Hardware::parse(broken), None);
     }
+    // What the agent says of execution providers, and what it does not.
+    let said = |own: serde_json::Value| {
+        let mut all = json.clone();
+        all[app_package::margo::PROVIDERS_EXTENSION] = own;
+        Hardware::parse(&all.to_string()).unwrap().provided
+    };
+    let provided = said(json!({
+        "providers": [{"name": "openvino", "version": "1.8.1", "device": "cpu", "precision": "FP32"}, {"name": "cuda", "code": "provider-missing"}],
+        "apps": {"dep_1": {"serves": {"name": "cpu", "version": "1.32.0"}, "passed_over": [{"name": "openvino", "code": "golden-not-reproduced"}]}},
+    }));
+    assert_eq!((provided.providers[0].precision.as_str(), provided.providers[1].code.as_str()), ("FP32", "provider-missing"));
+    let app = &provided.apps["dep_1"];
+    assert_eq!((app.serves.as_ref().unwrap().version.as_str(), app.passed_over[0].code.as_str()), ("1.32.0", "golden-not-reproduced"));
+    for odd in [json!(null), json!(7), json!({"apps": [1]}), json!({"providers": [{"name": 1}]})] {
+        assert_eq!(said(odd), hardware.provided);
+    }
 }
 
 fn declared() -> Vec<Parameter> {

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use app_package::oci::Descriptor;
 use app_package::path::PackagePath;
-use inference::check::{CheckReport, STEPS, Step};
+use inference::check::{CheckOptions, CheckReport, STEPS, Step};
+use inference::column::Column;
+use inference::provider::Library;
 use inference::worker;
 use serde_json::json;
 
@@ -62,7 +64,10 @@ pub(super) async fn judged(app: &App, release: &Release, content: &[u8]) -> Resu
             return Ok(report);
         }
         let report = judge(&dir, &settings)?;
-        Ok(bounded(without_paths(report, &[&dir, &data, Path::new(&settings.ort_lib)])))
+        let providers = settings.libraries().unwrap_or_default();
+        let own = [dir.as_path(), data.as_path(), Path::new(&settings.ort_lib)];
+        let own = own.into_iter().chain(providers.iter().map(|library| library.file.as_path()));
+        Ok(bounded(without_paths(report, &own.collect::<Vec<_>>())))
     })
     .await
     .map_err(Error::internal)?
@@ -111,14 +116,26 @@ fn infected(dir: &Path, files: &[(PackagePath, Descriptor)], settings: &Checks) 
     Ok(found.map(|found| not_started("malware-found", &format!("`{}`: {}", found.path, found.signature))))
 }
 
-/// Runs the child on a folder; blocks for at most the wall time of the settings.
+/// Runs the child on a folder, and again on each provider that the app names and the settings have; blocks for at most the wall time of the
+/// settings each. What comes of a provider is a column of the run card and no fault of the app.
 ///
 /// # Errors
 /// Only where this program cannot find itself; all else is in the report.
 pub fn judge(dir: &Path, settings: &Checks) -> Result<CheckReport> {
     let Some(child) = child(settings)? else { return Ok(not_started("engine-missing", "checks.ort_lib names no file")) };
     let dir = std::fs::canonicalize(dir)?;
-    Ok(worker::run_check(&child.program, &[CHILD_COMMAND], &dir, &child.lib, &child.limits, child.wall))
+    let on = |provider: Option<&Library>| {
+        let options = CheckOptions::default();
+        worker::run_check_with(&child.program, &[CHILD_COMMAND], &dir, &child.lib, &child.limits, child.wall, options, provider)
+    };
+    let mut report = on(None);
+    for library in &child.providers {
+        let named = report.run_card.iter_mut().flat_map(|card| &mut card.providers);
+        for column in named.filter(|column| column.provider == library.provider).take(1) {
+            *column = Column::of(library.provider, on(Some(library)));
+        }
+    }
+    Ok(report)
 }
 
 /// Takes the server's own folders out of what its child says, for the vendor reads it: those of some paths, a file's being the one that it
@@ -140,6 +157,7 @@ fn without_paths(mut report: CheckReport, paths: &[&Path]) -> CheckReport {
     };
     report.steps.iter_mut().for_each(|step| clean(&mut step.detail));
     report.golden.iter_mut().flat_map(|golden| &mut golden.samples).for_each(|sample| clean(&mut sample.message));
+    report.run_card.iter_mut().flat_map(|card| &mut card.providers).for_each(|column| clean(&mut column.detail));
     report
 }
 

@@ -248,6 +248,7 @@ mod tests {
             structure: None,
             odd_inputs: Vec::new(),
             own_steps: Vec::new(),
+            providers: Vec::new(),
             input: "1x8".into(),
         };
         let report = CheckReport { passed: true, run_card: Some(card), ..CheckReport::default() };

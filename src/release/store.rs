@@ -276,8 +276,8 @@ pub fn latest_reports(conn: &mut Conn, release_ids: &[&str]) -> QueryResult<Hash
 /// Keeps figures that are not shown, for good: how often a release may be measured bounds them
 /// ([`MEASUREMENTS_PER_DAY`](super::limits::MEASUREMENTS_PER_DAY)).
 pub fn keep_card(conn: &mut Conn, release_id: &str, card: RunCard, at: Timestamp) -> QueryResult<usize> {
-    // What the bytes alone decide is the same in all of them.
-    let card = RunCard { structure: None, odd_inputs: Vec::new(), own_steps: Vec::new(), ..card };
+    // What the bytes alone decide is the same in all of them; what was found on providers is told with the card that is shown.
+    let card = RunCard { structure: None, odd_inputs: Vec::new(), own_steps: Vec::new(), providers: Vec::new(), ..card };
     diesel::insert_into(measurements::table)
         .values((
             measurements::id.eq(crate::base::ids::new("msr")),

@@ -273,6 +273,40 @@ fn check_runs_the_model_in_a_confined_child() {
     assert!(out.contains("not-onnx"), "{out}");
 }
 
+/// OpenVINO is there for x86-64 alone.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn check_and_try_run_the_model_on_a_provider() {
+    let folder = Folder::new();
+    let dir = folder.0.join("coke");
+    copy(&demo("coke-quality"), &dir);
+    let yaml = std::fs::read_to_string(dir.join("app.yaml")).unwrap();
+    std::fs::write(dir.join("app.yaml"), format!("{yaml}\nproviders: [cuda, openvino]\n")).unwrap();
+    let library = std::env::var("OPENVINO_LIB").expect("set OPENVINO_LIB to what scripts/openvino.sh prints");
+    let (dir, ort, provider) = (dir.to_str().unwrap(), ort_lib(), format!("openvino={library}"));
+    let (code, out, err) = pithead(&["check", dir, "--ort-lib", &ort, "--provider", &provider, "--json"]);
+    assert_eq!(code, 0, "{out} {err}");
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let columns = &report["run_card"]["providers"];
+    assert_eq!((&columns[0]["provider"], &columns[0]["reason"]), (&"cuda".into(), &"provider-not-here".into()), "{columns}");
+    let own = &columns[1];
+    assert_eq!((&own["about"]["name"], &own["about"]["precision"]), (&"openvino".into(), &"FP32".into()), "{own}");
+    assert!(
+        own["reason"].is_null() && own["total"] == own["reproduced"] && own["figures"]["latency_ms"]["p95"].as_f64() > Some(0.0),
+        "{own}"
+    );
+    // One that does not load is no fault of the app.
+    let (code, out, err) = pithead(&["check", dir, "--ort-lib", &ort, "--provider", &format!("cuda={library}")]);
+    assert!(code == 0 && out.contains("cuda") && out.contains("cannot be loaded"), "{out} {err}");
+
+    let input = format!("{dir}/golden/1.csv");
+    let (code, out, err) = pithead(&["try", dir, &input, "--ort-lib", &ort, "--provider", &provider, "--json"]);
+    let tried: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(code == 0 && tried["files"][0]["result"]["values"][0]["value"].is_f64(), "{out} {err}");
+    let (code, _, err) = pithead(&["try", dir, &input, "--ort-lib", &ort, "--provider", "openvino"]);
+    assert!(code == 2 && err.contains("NAME=LIBRARY"), "{err}");
+}
+
 /// A change of a folder, and the code that both commands tell; none where it is no fault.
 type Odd = (&'static str, fn(&Path));
 

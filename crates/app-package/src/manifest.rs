@@ -107,6 +107,9 @@ pub struct AppManifest {
     /// What a node must have.
     #[serde(default)]
     pub resources: Resources,
+    /// Providers that may run the models in the CPU's place, best first; the CPU is always there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<Provider>,
     /// Samples that every engine must reproduce; at least one, at most 50.
     pub golden: Vec<Golden>,
     /// What the developer says about training and limits.
@@ -254,6 +257,35 @@ pub struct Resources {
 impl Default for Resources {
     fn default() -> Self {
         Self { cpu: 1.0, memory_mib: 512, architectures: vec!["amd64".into(), "arm64".into()], accelerators: Vec::new() }
+    }
+}
+
+/// What ONNX Runtime runs a model on, in its own words: an execution provider. All but the CPU are of libraries that a machine may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// ONNX Runtime's own; golden samples are proved on it first, and it serves where no other one does.
+    Cpu,
+    /// Intel's, on processors.
+    OpenVino,
+    /// NVIDIA's, on graphics processors.
+    Cuda,
+    /// Huawei's, on Ascend processors.
+    Cann,
+}
+
+impl Provider {
+    /// Those that an app may name.
+    pub const NAMED: [Self; 3] = [Self::OpenVino, Self::Cuda, Self::Cann];
+
+    /// The word used in `app.yaml`, settings and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::OpenVino => "openvino",
+            Self::Cuda => "cuda",
+            Self::Cann => "cann",
+        }
     }
 }
 

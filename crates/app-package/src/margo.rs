@@ -36,6 +36,8 @@ pub const PROBLEM_PREFIX: &str = "https://docs.margo.org/specification/problem-t
 pub const RUNTIME_LABEL: &str = "pithead.dev/onnx-runtime";
 /// Label with which a node says which formats of `app.yaml` it runs, a list of numbers; without it, format 1 alone.
 pub const FORMATS_LABEL: &str = "pithead.dev/app-formats";
+/// Extension of the capabilities in which a node says what execution providers it has, and on which of them apps run.
+pub const PROVIDERS_EXTENSION: &str = "x-pithead-extensions";
 /// Prefix of the pointers of our parameter targets.
 const PARAMETER_POINTER: &str = "/parameters/";
 

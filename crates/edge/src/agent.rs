@@ -13,6 +13,7 @@ use app_package::keys::KeySet;
 use app_package::license::{Purpose, Verdict};
 use app_package::margo::{State, StateManifest};
 use chrono::{DateTime, Utc};
+use inference::provider::Library;
 use tokio::sync::Notify;
 
 use crate::apps::Apps;
@@ -22,6 +23,7 @@ use crate::fault::Fault;
 use crate::identity::Identity;
 use crate::link::Link;
 use crate::outbox::Outbox;
+use crate::providers::Providers;
 use crate::release::{self, Wanted, is_deployment_id};
 use crate::state::{StateFile, status_of};
 use crate::store::Store;
@@ -41,6 +43,8 @@ pub struct Config {
     pub data: PathBuf,
     /// ONNX Runtime library.
     pub ort_lib: PathBuf,
+    /// Libraries of providers that apps may run on in the CPU's place.
+    pub providers: Vec<Library>,
     /// Program started for each app: the agent's own.
     pub exe: PathBuf,
     /// Seconds that the server may hold a poll.
@@ -104,6 +108,8 @@ pub struct Agent {
     pub authorities: Notify,
     /// Whom this node believes.
     pub trust: Trust,
+    /// What is known of the providers.
+    pub providers: Providers,
     identity: RwLock<Identity>,
     stats: Mutex<BTreeMap<(String, Digest), Arc<Stats>>>,
     phases: Mutex<BTreeMap<String, Phase>>,
@@ -153,6 +159,7 @@ impl Agent {
                 &config.data,
                 KeySet::from_jwks(&identity.jwks).map_err(|e| Fault::new(e.code(), "identity", e.to_string()))?,
             )?,
+            providers: Providers::default(),
             identity: RwLock::new(identity),
             stats: Mutex::default(),
             phases: Mutex::default(),

@@ -13,6 +13,7 @@ use crate::release::Wanted;
 use crate::telemetry::Stats;
 
 /// One running deployment. It is replaced as a whole on every change.
+#[derive(Clone)]
 pub struct Running {
     /// Deployment document in force.
     pub wanted: Wanted,
@@ -69,6 +70,15 @@ impl Apps {
     /// Puts a deployment in place of its former self, whose process ends with the last request to it.
     pub fn put(&self, running: Running) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(running.wanted.id.clone(), Arc::new(running));
+    }
+
+    /// Puts a process in the place of the one that serves a deployment; whether that was still `former`.
+    pub fn exchange(&self, id: &str, former: &Arc<Process>, next: Arc<Process>) -> bool {
+        let mut apps = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(running) = apps.get_mut(id).filter(|running| Arc::ptr_eq(&running.process, former)) else { return false };
+        next.take_over();
+        *running = Arc::new(Running { process: next, ..Running::clone(running) });
+        true
     }
 
     pub fn remove(&self, id: &str) -> Option<Arc<Running>> {

@@ -16,6 +16,7 @@ use inference::app::{App, AppError};
 use inference::engine::Engine;
 use inference::golden;
 use inference::onnx::OnnxRuntime;
+use inference::provider::{self, Library};
 use inference::sandbox::{self, Confinement, Limits};
 use serde_json::json;
 
@@ -46,6 +47,9 @@ pub struct Options {
     /// ONNX Runtime library.
     #[arg(long)]
     pub ort_lib: PathBuf,
+    /// Provider that the models run on in the CPU's place.
+    #[arg(long)]
+    pub provider: Option<Library>,
     /// Memory of the app, in bytes.
     #[arg(long)]
     pub memory_bytes: u64,
@@ -80,8 +84,9 @@ fn end_with_parent() {
 fn confine(options: &Options) -> Result<(Vec<u8>, Confinement), AppError> {
     let config = files::read_bounded(&options.config, MAX_CONFIG).map_err(|f| AppError::new("app-config-unreadable", f.to_string()))?;
     let config = config.ok_or_else(|| AppError::new("app-config-unreadable", "the config is absent"))?;
+    let own = options.provider.as_ref().map_or(0, |_| provider::MEMORY);
     let limits = Limits {
-        memory_bytes: options.memory_bytes.saturating_add(ENGINE_MEMORY),
+        memory_bytes: options.memory_bytes.saturating_add(ENGINE_MEMORY).saturating_add(own),
         cpu_seconds: 0,
         open_files: 128,
         required: !options.allow_unconfined,
@@ -89,16 +94,19 @@ fn confine(options: &Options) -> Result<(Vec<u8>, Confinement), AppError> {
     // The library may be a link to a versioned file elsewhere.
     let real = std::fs::canonicalize(&options.ort_lib).unwrap_or_else(|_| options.ort_lib.clone());
     let folder = |path: &Path| path.parent().unwrap_or(path).to_owned();
-    let confinement = sandbox::confine(&limits, &[&options.dir, &folder(&options.ort_lib), &folder(&real)])?;
+    let mut folders = vec![options.dir.clone(), folder(&options.ort_lib), folder(&real)];
+    folders.extend(options.provider.iter().flat_map(Library::folders));
+    let confinement = sandbox::confine(&limits, &folders.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
     Ok((config, confinement))
 }
 
 /// From here on everything that is read comes from the app's vendor.
 fn load(options: &Options, config: &[u8], confinement: &Confinement) -> Result<Loaded, AppError> {
-    let engine = OnnxRuntime::init(&options.ort_lib)?;
+    let engine = OnnxRuntime::init_on(&options.ort_lib, options.provider.as_ref())?;
     let manifest: AppManifest = serde_json::from_slice(config).map_err(|e| AppError::new("app-config-unreadable", e.to_string()))?;
-    let about = json!({ "engine": engine.name(), "engine_version": engine.version(), "confinement": confinement });
     let app = App::open(&options.dir, manifest, &engine, options.threads.max(1))?;
+    let provider = engine.provider();
+    let about = json!({ "engine": engine.name(), "engine_version": engine.version(), "provider": provider, "confinement": confinement });
     Ok(Loaded { app: Mutex::new(app), about })
 }
 
@@ -206,9 +214,14 @@ fn decode(inputs: &[TensorHeader], mut body: &[u8]) -> Result<Vec<(String, infer
     Ok(tensors)
 }
 
-/// Prints the engine's version, for the capabilities. Runs in a process of its own, so that the agent never loads the library.
-pub fn engine_version(lib: &std::path::Path) -> ExitCode {
-    match OnnxRuntime::init(lib) {
+/// Prints the engine's version, or as JSON what a provider is, for the capabilities. Runs in a process of its own, so that the agent never
+/// loads the library.
+pub fn engine_version(lib: &Path, provider: Option<&Library>) -> ExitCode {
+    match OnnxRuntime::init_on(lib, provider) {
+        Ok(engine) if provider.is_some() => {
+            println!("{}", json!(engine.provider()));
+            ExitCode::SUCCESS
+        }
         Ok(engine) => {
             println!("{}", engine.version());
             ExitCode::SUCCESS

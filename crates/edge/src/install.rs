@@ -90,6 +90,7 @@ pub async fn bring_up(agent: &Arc<Agent>, id: &str, document: &Digest, adopted: 
             dir,
             config,
             ort_lib: agent.config.ort_lib.clone(),
+            provider: None,
             run: agent.run_dir(),
             memory_bytes: (u64::from(app.resources.memory_mib) * 1024 * 1024).max(LEAST_MEMORY),
             threads,
@@ -253,7 +254,7 @@ async fn files_of(agent: &Arc<Agent>, wanted: &Wanted, image: &ImageManifest) ->
 }
 
 /// The health check: the golden samples must come out as the vendor said.
-async fn golden(process: &Process) -> Result<(), Fault> {
+pub async fn golden(process: &Process) -> Result<(), Fault> {
     let (_, body) = process.call(&Request::Golden, b"", GOLDEN).await?;
     let report: serde_json::Value = serde_json::from_slice(&body).map_err(|e| Fault::new("golden-not-reproduced", "app", e.to_string()))?;
     let count = |key: &str| report.get(key).and_then(serde_json::Value::as_u64).unwrap_or(0);

@@ -21,6 +21,7 @@ pub mod model;
 pub mod orders;
 pub mod outbox;
 pub mod process;
+pub mod providers;
 pub mod reconcile;
 pub mod release;
 pub mod run;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use inference::provider::{self, Library};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -55,6 +56,9 @@ enum Command {
         /// ONNX Runtime library (`libonnxruntime.so`).
         #[arg(long, env = "PITHEAD_EDGE_ORT_LIB")]
         ort_lib: PathBuf,
+        /// Library of a provider that apps which name it may run on in the CPU's place: openvino, cuda or cann. As often as there are such.
+        #[arg(long = "provider", value_name = "NAME=LIBRARY", env = "PITHEAD_EDGE_PROVIDERS", value_delimiter = ',')]
+        providers: Vec<Library>,
         /// Run apps also where the kernel cannot confine them (no landlock or no filter of system calls): only on a machine that you
         /// would let their developers use.
         #[arg(long)]
@@ -87,6 +91,9 @@ enum Command {
         /// ONNX Runtime library.
         #[arg(long)]
         ort_lib: PathBuf,
+        /// Prints what this provider is instead.
+        #[arg(long)]
+        provider: Option<Library>,
     },
 }
 
@@ -97,7 +104,7 @@ fn main() -> ExitCode {
     log.log_internal_errors(false).init();
     match Cli::parse().command {
         Command::AppHost(options) => host::main(&options),
-        Command::EngineVersion { ort_lib } => host::engine_version(&ort_lib),
+        Command::EngineVersion { ort_lib, provider } => host::engine_version(&ort_lib, provider.as_ref()),
         other => match execute(other) {
             Ok(()) => ExitCode::SUCCESS,
             Err(e) => {
@@ -122,11 +129,13 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             );
             Ok(())
         }
-        Command::Run { data, listen, ort_lib, allow_unconfined, adopt, token_file, connections, waiting } => {
+        Command::Run { data, listen, ort_lib, providers, allow_unconfined, adopt, token_file, connections, waiting } => {
             // Paths are made absolute once: child processes get them too, and none may depend on the working folder.
             let data = std::path::absolute(&data)?;
             let ort_lib = std::path::absolute(&ort_lib)?;
             anyhow::ensure!(ort_lib.exists(), "no ONNX Runtime library at {}", ort_lib.display());
+            // One that is not there is told and tried all the same: a node does not stay down for want of it.
+            let providers = provider::distinct(providers)?;
             let (mut token, mut open) = (None, None);
             if let Some(file) = token_file {
                 token = token::of(&data, &file)?;
@@ -138,8 +147,19 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             raise_open_files();
             let exe = PathBuf::from("/proc/self/exe");
             let (connections, waiting) = (usize::try_from(connections)?, usize::try_from(waiting)?);
-            let agent =
-                Agent::open(Config { data, ort_lib, exe, wait_seconds: 25, allow_unconfined, adopt, token, open, connections, waiting })?;
+            let agent = Agent::open(Config {
+                data,
+                ort_lib,
+                providers,
+                exe,
+                wait_seconds: 25,
+                allow_unconfined,
+                adopt,
+                token,
+                open,
+                connections,
+                waiting,
+            })?;
             let listen = listen.or_else(|| agent.identity().listen).unwrap_or_else(|| LISTEN.to_owned());
             let cancel = CancellationToken::new();
             tokio::spawn(on_signal(cancel.clone()));

@@ -2,7 +2,8 @@
 //!
 //! Invariants: a process lives exactly as long as its [`Process`] value (the child watches its standard input, so it also
 //! ends when the agent is killed); a request that takes too long kills the child, because a runaway model cannot be
-//! interrupted otherwise; socket names are never used twice, so nothing left over can block a start.
+//! interrupted otherwise; socket names are never used twice, so nothing left over can block a start; a child that ended on a
+//! provider is started again on the CPU, at once and for good.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use inference::provider::{Library, ProviderInfo};
 use inference::sandbox::Confinement;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -48,6 +50,8 @@ pub struct Launch {
     pub config: PathBuf,
     /// ONNX Runtime library.
     pub ort_lib: PathBuf,
+    /// What the models run on in the CPU's place.
+    pub provider: Option<Library>,
     /// Folder for sockets.
     pub run: PathBuf,
     /// Memory the app asked for, in bytes.
@@ -69,11 +73,19 @@ struct Shared {
     pid: AtomicU32,
     /// Whether the child runs without the kernel's confinement.
     unconfined: AtomicBool,
+    /// What the child runs its models on, by its own word.
+    provider: Mutex<Option<ProviderInfo>>,
+    /// How the child ended on the provider that it was started with.
+    left: Mutex<Option<Fault>>,
+    /// It answers requests: what ends while it is tried is no end of an app.
+    serves: AtomicBool,
     kill: Notify,
 }
 
 /// A running app.
 pub struct Process {
+    /// As it was started.
+    launch: Launch,
     shared: Arc<Shared>,
     queue: Semaphore,
     slots: Semaphore,
@@ -104,6 +116,7 @@ fn spawn(launch: &Launch, socket: &Path) -> Result<Child, Fault> {
         .arg("--ort-lib")
         .arg(&launch.ort_lib)
         .args(["--memory-bytes", &launch.memory_bytes.to_string(), "--threads", &launch.threads.to_string()])
+        .args(launch.provider.iter().flat_map(|library| ["--provider".to_owned(), library.to_string()]))
         .args(launch.allow_unconfined.then_some("--allow-unconfined"))
         .env_clear()
         // The child ends at the end of this pipe, that is, when we do.
@@ -142,6 +155,17 @@ async fn log(stderr: ChildStderr, dir: PathBuf) {
     }
 }
 
+/// Notes what a child says of itself: whether the kernel confines it, and what it runs its models on.
+fn note(shared: &Shared, about: &[u8]) {
+    #[derive(serde::Deserialize)]
+    struct Provided {
+        provider: ProviderInfo,
+    }
+    shared.unconfined.store(!is_confined(about), Ordering::Relaxed);
+    let provided = serde_json::from_slice::<Provided>(about).ok().map(|about| about.provider);
+    *shared.provider.lock().unwrap_or_else(PoisonError::into_inner) = provided;
+}
+
 /// Whether a child says of itself that the kernel confines it.
 fn is_confined(about: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
@@ -162,7 +186,7 @@ async fn ready(shared: &Shared, child: &mut Child) -> Result<(), Fault> {
         };
         let reply = exchange(&mut stream, &Request::Info, b"").await;
         let reply = reply.map_err(|e| fault("app-not-started", e.to_string()))?;
-        reply.map(|(_, about)| shared.unconfined.store(!is_confined(&about), Ordering::Relaxed))
+        reply.map(|(_, about)| note(shared, &about))
     };
     tokio::select! {
         biased;
@@ -226,7 +250,9 @@ impl Process {
             return Err(fault("data-path-too-long", format!("{} is too long for a socket; use a shorter data folder", socket.display())));
         }
         let (pid, unconfined) = (AtomicU32::new(0), AtomicBool::new(false));
-        let shared = Arc::new(Shared { socket, pool: Mutex::default(), pid, unconfined, kill: Notify::new() });
+        let (pool, provider, left) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let serves = AtomicBool::new(launch.provider.is_none());
+        let shared = Arc::new(Shared { socket, pool, pid, unconfined, provider, left, serves, kill: Notify::new() });
         let mut child = spawn(&launch, &shared.socket)?;
         shared.pid.store(child.process.id().unwrap_or(0), Ordering::Relaxed);
         if let Err(fault) = ready(&shared, &mut child).await {
@@ -235,13 +261,33 @@ impl Process {
         }
         let cancel = CancellationToken::new();
         let queue = Semaphore::new(launch.waiting);
-        tokio::spawn(supervise(launch, shared.clone(), child, stats, cancel.clone()));
-        Ok(Arc::new(Self { shared, queue, slots: Semaphore::new(SLOTS), _end: cancel.drop_guard() }))
+        tokio::spawn(supervise(launch.clone(), shared.clone(), child, stats, cancel.clone()));
+        Ok(Arc::new(Self { launch, shared, queue, slots: Semaphore::new(SLOTS), _end: cancel.drop_guard() }))
     }
 
     /// Process id of the child, while one runs.
     pub fn pid(&self) -> Option<u32> {
         Some(self.shared.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+
+    /// How it was started.
+    pub fn launch(&self) -> &Launch {
+        &self.launch
+    }
+
+    /// What the models run on; none where the child does not say.
+    pub fn provider(&self) -> Option<ProviderInfo> {
+        self.shared.provider.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on it answers requests, on the provider that it was tried on.
+    pub fn take_over(&self) {
+        self.shared.serves.store(true, Ordering::Relaxed);
+    }
+
+    /// How the child ended on the provider that it was started with; since then it runs on the CPU.
+    pub fn left(&self) -> Option<Fault> {
+        self.shared.left.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the child runs without the kernel's confinement.
@@ -295,27 +341,36 @@ async fn stop(child: &mut Child) {
 }
 
 /// Keeps a child alive until cancelled.
-async fn supervise(launch: Launch, shared: Arc<Shared>, mut child: Child, stats: Arc<Stats>, cancel: CancellationToken) {
+async fn supervise(mut launch: Launch, shared: Arc<Shared>, mut child: Child, stats: Arc<Stats>, cancel: CancellationToken) {
     let mut failures = 0;
     loop {
         let since = Instant::now();
-        tokio::select! {
+        let how = tokio::select! {
             () = cancel.cancelled() => {
                 stop(&mut child).await;
                 break;
             }
             () = shared.kill.notified() => {
                 let _ = child.process.kill().await;
+                fault("app-timeout", "the app's process was ended, for it gave no answer in time")
             }
-            _ = child.process.wait() => {}
-        }
+            status = child.process.wait() => ended(status),
+        };
         shared.pid.store(0, Ordering::Relaxed);
         shared.pool.lock().unwrap_or_else(PoisonError::into_inner).clear();
         failures = if since.elapsed() > HEALTHY { 1 } else { failures + 1 };
-        stats.restarts.fetch_add(1, Ordering::Relaxed);
+        if let Some(library) = launch.provider.take() {
+            // Its fault or not: on the CPU, where the golden samples were reproduced before it took over, the app goes on without a pause.
+            failures = 0;
+            let left = fault("provider-crashed", format!("on {}: {}", library.provider.as_str(), how.message));
+            *shared.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
+            *shared.provider.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        stats.restarts.fetch_add(u64::from(shared.serves.load(Ordering::Relaxed)), Ordering::Relaxed);
         let revive = async {
             loop {
                 let wait = backoff(failures, Duration::from_millis(200), Duration::from_secs(30), spread());
+                let wait = if failures == 0 { Duration::ZERO } else { wait };
                 tracing::warn!(dir = %launch.dir.display(), failures, wait_ms = wait.as_millis(), "an app's process ended; restarting it");
                 tokio::time::sleep(wait).await;
                 let mut next = match spawn(&launch, &shared.socket) {

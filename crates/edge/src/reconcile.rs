@@ -17,6 +17,7 @@ use crate::agent::Agent;
 use crate::fault::Fault;
 use crate::install;
 use crate::model::{Step, Unit, Units, backoff, plan, spread};
+use crate::providers;
 
 /// Longest wait between two tries while the server is not reached.
 const CONTACT_CAP: Duration = Duration::from_mins(1);
@@ -55,6 +56,7 @@ struct Desk {
     /// Whether the platform had told its time at the last look, and whether it had signed it.
     timed: (bool, bool),
     watched: HashMap<String, Watched>,
+    improving: providers::Improving,
 }
 
 /// The process of a deployment as it was at the last look.
@@ -82,6 +84,7 @@ pub async fn reconcile(agent: &Arc<Agent>) {
             desk.failures.clear();
         }
         watch_processes(agent, &mut desk);
+        providers::improve(agent, &mut desk.improving);
         assign(agent, &mut desk, &sender);
         tokio::select! {
             () = agent.changed.notified() => {}
@@ -226,8 +229,9 @@ fn watch_processes(agent: &Agent, desk: &mut Desk) {
             }
         } else if watched.restarts != restarts {
             (watched.restarts, watched.down) = (restarts, true);
-            let words = format!("the app's process ended by itself and is started again; {restarts} times since the agent started");
-            agent.report(id, component, adopted, State::Failed, Some(&Fault::new("app-crashed", "app", words)));
+            let words = || format!("the app's process ended by itself and is started again; {restarts} times since the agent started");
+            let fault = providers::note_crash(agent, &running).unwrap_or_else(|| Fault::new("app-crashed", "app", words()));
+            agent.report(id, component, adopted, State::Failed, Some(&fault));
         }
     }
 }
@@ -244,15 +248,7 @@ fn watch_licences(agent: &Agent) {
                 tracing::warn!(deployment = id, %standing, "the app keeps running; its licence changed its standing");
                 // The entry is replaced only where nobody changed it in between.
                 if agent.apps.get(id).is_some_and(|now| Arc::ptr_eq(&now, &running)) {
-                    agent.apps.put(crate::apps::Running {
-                        wanted: running.wanted.clone(),
-                        manifest: running.manifest.clone(),
-                        models: running.models.clone(),
-                        values: running.values.clone(),
-                        standing,
-                        process: running.process.clone(),
-                        stats: running.stats.clone(),
-                    });
+                    agent.apps.put(crate::apps::Running { standing, ..crate::apps::Running::clone(&running) });
                 }
             }
             Err(fault) => {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use app_package::digest::Digest;
-use app_package::margo::{Cpu, DeviceCapabilities, DeviceProperties, FORMATS_LABEL, RUNTIME_LABEL};
+use app_package::margo::{Cpu, DeviceCapabilities, DeviceProperties, FORMATS_LABEL, PROVIDERS_EXTENSION, RUNTIME_LABEL};
 use chrono::DateTime;
 use serde_json::{Map, json};
 use tokio::task::JoinSet;
@@ -18,7 +18,7 @@ use crate::fault::Fault;
 use crate::model::{backoff, spread};
 use crate::outbox::Kind;
 use crate::reconcile::reconcile;
-use crate::{enroll, health, identity, telemetry};
+use crate::{enroll, health, identity, providers, telemetry};
 
 /// Time between two writes of the proved time: as much running time is not counted when the power fails.
 const KEEP_TIME: Duration = Duration::from_mins(5);
@@ -40,7 +40,8 @@ pub async fn run(agent: Arc<Agent>, cancel: CancellationToken) {
     let loops = || {
         let agent = agent.clone();
         async move {
-            tokio::join!(poll(&agent), reconcile(&agent), beat(&agent), send(&agent), renew(&agent), keep_time(&agent));
+            let (poll, beat, send) = (poll(&agent), beat(&agent), send(&agent));
+            tokio::join!(poll, reconcile(&agent), beat, send, renew(&agent), keep_time(&agent), providers::probe(&agent));
         }
     };
     tokio::select! {
@@ -164,14 +165,14 @@ async fn poll(agent: &Agent) {
     if let Err(fault) = agent.use_authorities() {
         tracing::error!(%fault, "the authorities of the root document could not be taken");
     }
-    let present = capabilities(agent).await;
+    let mut present = capabilities(agent).await;
     // Capabilities are told at each start: the server may have lost them.
     agent.state.hold(|s| s.capabilities = None);
     let mut failures = 0;
     loop {
         let interval = Duration::from_secs(agent.identity().poll_seconds);
         let started = Instant::now();
-        let result = poll_once(agent, &present).await;
+        let result = poll_once(agent, &mut present).await;
         let (outcome, after) = match result {
             Ok(changed) => (Ok(changed), None),
             Err((fault, after)) => (Err(fault), after),
@@ -195,8 +196,11 @@ async fn poll(agent: &Agent) {
     }
 }
 
-async fn poll_once(agent: &Agent, present: &DeviceCapabilities) -> Result<bool, Refusal> {
+async fn poll_once(agent: &Agent, present: &mut DeviceCapabilities) -> Result<bool, Refusal> {
     let plain = |fault| (fault, None);
+    if !agent.config.providers.is_empty() || agent.apps.all().iter().any(|running| !running.manifest.providers.is_empty()) {
+        present.extensions.insert(PROVIDERS_EXTENSION.to_owned(), providers::told(agent));
+    }
     tell_capabilities(agent, present).await.map_err(plain)?;
     let state = agent.state.get();
     match agent.cloud.poll(state.etag.as_deref(), agent.config.wait_seconds).await? {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use app_package::digest::Digest;
+use app_package::manifest::Provider;
 use app_package::margo::{ComponentStatus, DeploymentStatus, State, StatusError};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,17 @@ pub struct NodeState {
     pub unsent: BTreeMap<String, DeploymentStatus>,
     /// Digest of the capabilities last told.
     pub capabilities: Option<Digest>,
+    /// Providers on which the process of a release ended in service, by release: it is not tried on them again.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub crashed: BTreeMap<String, BTreeMap<Provider, Crashed>>,
+}
+
+/// How a process ended on a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crashed {
+    /// Version of the provider: another one is tried.
+    pub version: String,
+    pub message: String,
 }
 
 /// One installed deployment.

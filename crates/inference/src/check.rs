@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use app_package::manifest::AppManifest;
+use app_package::manifest::{AppManifest, Provider};
 use app_package::pipeline::Pre;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,7 @@ use crate::{
     agree,
     alarm::Rules,
     app::{self, App},
+    column::Column,
     content,
     engine::Engine,
     error::{AppError, Result},
@@ -24,6 +25,7 @@ use crate::{
     own::{self, OwnFigures},
     picture, post,
     probe::{self, OddInput},
+    provider::{self, ProviderInfo},
     sandbox::Confinement,
     table,
 };
@@ -83,6 +85,9 @@ pub struct CheckReport {
     /// What confined the check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confinement: Option<Confinement>,
+    /// What the models ran on, where the engine could be loaded. None in reports from before there was a choice: those are of the CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ProviderInfo>,
     /// Faults of `app.yaml` as `app_package::validate::Fault` serialises them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<serde_json::Value>,
@@ -139,6 +144,9 @@ pub struct RunCard {
     /// The vendor's own steps, over the golden samples.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own_steps: Vec<OwnFigures>,
+    /// The providers that the app names besides the CPU, in its order. Each is run by a check of its own, whose caller fills them in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<Column>,
     /// Shape of the first model's input tensor, for example `1x3x640x640`; -1 where it follows the input.
     pub input: String,
 }
@@ -279,11 +287,13 @@ fn all_steps(
         let peak = high_water;
         let own = if pictures_peak == Some(peak) { resident } else { peak };
         let peak = own.saturating_sub(before);
-        let declared = u64::from(manifest.resources.memory_mib) << 20;
+        // As much as a node gives it.
+        let own = if engine.provider().name == Provider::Cpu { 0 } else { provider::MEMORY };
+        let declared = (u64::from(manifest.resources.memory_mib) << 20).saturating_add(own);
         if peak <= declared {
             return Ok(peak);
         }
-        Err(AppError::new("memory-over-declared", format!("{} MiB used, {} MiB declared", peak >> 20, manifest.resources.memory_mib)))
+        Err(AppError::new("memory-over-declared", format!("{} MiB used, {} MiB declared", peak >> 20, declared >> 20)))
     })?;
     let shape: Vec<String> = input.iter().map(ToString::to_string).collect();
     Some(RunCard {
@@ -300,6 +310,7 @@ fn all_steps(
         structure: Some(structure),
         odd_inputs,
         own_steps,
+        providers: manifest.providers.iter().map(|named| Column::not_here(*named)).collect(),
         input: shape.join("x"),
     })
 }

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use crate::error::{AppError, Result};
+use crate::provider::ProviderInfo;
 
 /// Something that loads model files.
 pub trait Engine: Send + Sync {
@@ -12,6 +13,8 @@ pub trait Engine: Send + Sync {
     fn name(&self) -> &str;
     /// Engine version, for example `1.26.0`.
     fn version(&self) -> &str;
+    /// What it runs models on, with what is known of the models that were loaded so far.
+    fn provider(&self) -> ProviderInfo;
     /// Loads a model that runs on `threads` threads (at least 1).
     fn load(&self, model: &Path, threads: usize) -> Result<Box<dyn Session>>;
 }

@@ -2,17 +2,23 @@
 //!
 //! Spinning worker threads are switched off: a node runs many apps on few cores, and a check has a processor limit.
 
+mod accelerated;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{io::Read, path::Path};
 
+use app_package::manifest::Provider;
 use ort::{
     environment::Environment,
-    session::{Session as OrtSession, SessionInputValue, builder::GraphOptimizationLevel},
+    session::{Session as OrtSession, SessionInputValue, builder::GraphOptimizationLevel, builder::SessionBuilder},
     value::{DynValue, Outlet, PrimitiveTensorElementType, Tensor, TensorElementType, TensorRef, ValueType},
 };
 
+use self::accelerated::Accelerated;
 use crate::{
     engine::{Data, Engine, Session, TensorData, TensorInfo},
     error::{AppError, Result},
+    provider::{Library, ProviderInfo},
 };
 
 /// Bytes of the library that are read at a time.
@@ -30,9 +36,24 @@ const MAX_VERSION: usize = 24;
 pub struct OnnxRuntime {
     environment: Environment,
     version: String,
+    /// What models run on in the CPU's place.
+    accelerated: Option<Accelerated>,
+    /// A model was loaded of which the provider has not taken all.
+    in_part: AtomicBool,
 }
 
 impl OnnxRuntime {
+    /// Loads the library, and a provider that models are to run on. Of one that is built into an ONNX Runtime of its own, that takes the place
+    /// of `lib`. Codes of [`Self::init`], `provider-missing` where the provider's library cannot be loaded or has no such provider, and
+    /// `provider-no-device` where it finds nothing on this machine that it runs on.
+    pub fn init_on(lib: &Path, provider: Option<&Library>) -> Result<Self> {
+        let Some(library) = provider else { return Self::init(lib) };
+        let missing = |e: AppError| AppError::new("provider-missing", format!("{}: {}", library.provider.as_str(), e.message));
+        let mut engine = if library.is_runtime() { Self::init(&library.file).map_err(missing)? } else { Self::init(lib)? };
+        engine.accelerated = Some(Accelerated::register(&engine.environment, library, &engine.version)?);
+        Ok(engine)
+    }
+
     /// Loads the library. Code `engine-missing` when it cannot be loaded or is older than 1.24.
     pub fn init(lib: &Path) -> Result<Self> {
         let fail = |e: &dyn std::fmt::Display| AppError::new("engine-missing", format!("ONNX Runtime at {}: {e}", lib.display()));
@@ -41,12 +62,41 @@ impl OnnxRuntime {
             ort::init_from(&file).map_err(|e| fail(&e))?.with_name("pithead").with_telemetry(false).build().map_err(|e| fail(&e))?;
         environment.set_log_level(ort::logging::LogLevel::Fatal);
         // The C API's version string is not reachable without unsafe code.
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let version = name.rsplit_once(".so.").and_then(|(_, text)| version_text(text));
-        let version = version.or_else(|| defined_version(std::fs::File::open(&file).ok()?));
+        let version = named_version(&file).or_else(|| defined_version(std::fs::File::open(&file).ok()?));
         let version = version.or_else(|| branch_version(ort::info())).unwrap_or_else(|| format!("1.{}.0", ort::MINOR_VERSION));
-        Ok(Self { environment, version })
+        Ok(Self { environment, version, accelerated: None, in_part: AtomicBool::new(false) })
     }
+
+    /// How sessions are made, before anything is said of what they run on.
+    fn builder(&self, threads: usize) -> Result<SessionBuilder, String> {
+        fn told(e: impl std::fmt::Display) -> String {
+            e.to_string()
+        }
+        let builder = OrtSession::builder(&self.environment).map_err(told)?;
+        let builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(told)?;
+        let builder = builder.with_intra_threads(threads.max(1)).map_err(told)?;
+        builder.with_inter_threads(1).map_err(told)?.with_intra_op_spinning(false).map_err(told)
+    }
+
+    /// Loads a model; where a provider does not take all of it, the CPU runs the rest, and that is remembered.
+    fn session(&self, model: &Path, threads: usize) -> Result<OrtSession, String> {
+        let Some(accelerated) = &self.accelerated else {
+            return self.builder(threads)?.commit_from_file(model).map_err(|e| e.to_string());
+        };
+        let on = |alone| accelerated.on(&self.environment, self.builder(threads)?, threads, alone);
+        if let Ok(session) = on(true)?.commit_from_file(model) {
+            return Ok(session);
+        }
+        let session = on(false)?.commit_from_file(model).map_err(|e| e.to_string())?;
+        self.in_part.store(true, Ordering::Relaxed);
+        Ok(session)
+    }
+}
+
+/// The version that the name of a library's file ends with, `….so.1.32.0`.
+fn named_version(file: &Path) -> Option<String> {
+    let name = file.file_name()?.to_string_lossy();
+    version_text(name.rsplit_once(".so.")?.1)
 }
 
 /// The text if it is two to four numbers with points between; `so.1` alone is no version.
@@ -101,23 +151,24 @@ impl Engine for OnnxRuntime {
         &self.version
     }
 
+    fn provider(&self) -> ProviderInfo {
+        let own = self.accelerated.as_ref();
+        let text = |of: fn(&Accelerated) -> &str, cpu: &str| own.map_or(cpu, of).to_owned();
+        ProviderInfo {
+            name: own.map_or(Provider::Cpu, |own| own.provider),
+            version: text(|own| &own.version, &self.version),
+            device: text(Accelerated::device, "cpu"),
+            precision: text(Accelerated::precision, "model"),
+            in_part: self.in_part.load(Ordering::Relaxed),
+        }
+    }
+
     fn load(&self, model: &Path, threads: usize) -> Result<Box<dyn Session>> {
         // The engine names files in full; whoever reads the error knows the package, and not where it lies.
         let folders = model.ancestors().skip(1).filter(|f| f.is_absolute() && f.parent().is_some());
         let folders: Vec<String> = folders.map(|folder| format!("{}/", folder.display())).collect();
         let fail = |e: String| engine_error("model-load", &folders.iter().fold(e, |told, folder| told.replace(folder, "")));
-        let session = OrtSession::builder(&self.environment)
-            .map_err(|e| fail(e.to_string()))?
-            .with_optimization_level(GraphOptimizationLevel::All)
-            .map_err(|e| fail(e.to_string()))?
-            .with_intra_threads(threads.max(1))
-            .map_err(|e| fail(e.to_string()))?
-            .with_inter_threads(1)
-            .map_err(|e| fail(e.to_string()))?
-            .with_intra_op_spinning(false)
-            .map_err(|e| fail(e.to_string()))?
-            .commit_from_file(model)
-            .map_err(|e| fail(e.to_string()))?;
+        let session = self.session(model, threads).map_err(fail)?;
         let inputs = session.inputs().iter().map(info).collect::<Result<_>>()?;
         let outputs = session.outputs().iter().map(info).collect::<Result<_>>()?;
         Ok(Box::new(Loaded { session, inputs, outputs }))

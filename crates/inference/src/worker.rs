@@ -16,6 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use app_package::manifest::Provider;
+
 use crate::{
     alarm,
     check::{self, CheckOptions, CheckReport, Quiet, STEPS, Step},
@@ -24,6 +26,7 @@ use crate::{
     evaluate::{self, Evaluation, metrics::Metric},
     measure::Turns,
     onnx::OnnxRuntime,
+    provider::Library,
     sandbox::{self, Confinement, Limits},
 };
 
@@ -37,24 +40,22 @@ const MAX_OUTPUT: u64 = 4 << 20;
 const MAX_MANIFEST: u64 = 256 << 10;
 
 /// Start of the child. Its arguments, after those that lead a program here, are in the order that [`run_check`] gives: folder, library,
-/// memory bytes, processor seconds, open files, 1 where confinement is required, iterations. Then as [`check_main`].
+/// memory bytes, processor seconds, open files, 1 where confinement is required, provider, iterations. Confines itself, checks the package in
+/// the folder and prints the report. Call it at the very start of a process.
 pub fn child_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut paths = args.by_ref().take(2).map(PathBuf::from);
     let (dir, lib) = (paths.next(), paths.next());
-    let (limits, iterations) = (limits_of(&mut args), number(&mut args));
-    let (Some(dir), Some(lib), Some(limits), Some(iterations)) = (dir, lib, limits, iterations) else {
-        eprintln!("usage: DIR LIBRARY MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED ITERATIONS");
+    let (limits, provider, iterations) = (limits_of(&mut args), provider_of(&mut args), number(&mut args));
+    let (Some(dir), Some(lib), Some(limits), Some(provider), Some(iterations)) = (dir, lib, limits, provider, iterations) else {
+        eprintln!("usage: DIR LIBRARY MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED cpu|NAME=LIBRARY ITERATIONS");
         return ExitCode::from(2);
     };
-    check_main(&dir, &lib, &limits, u32::try_from(iterations).unwrap_or(u32::MAX))
-}
-
-/// Confines this process, checks the package in `dir` and prints the report. Call it at the very start of a process.
-pub fn check_main(dir: &Path, lib: &Path, limits: &Limits, iterations: u32) -> ExitCode {
-    let report = match confine_and_load(dir, None, lib, limits) {
+    let report = match confine_and_load(&dir, None, &lib, &limits, provider.as_ref()) {
         Ok((confinement, engine)) => {
-            let quiet = Turns::join(lib).map_or(Quiet::Unknown, Quiet::Turns);
-            let mut report = check_package(dir, &engine, iterations, &quiet);
+            // All meet at the engine of the CPU, whatever they run on.
+            let quiet = Turns::join(&lib).map_or(Quiet::Unknown, Quiet::Turns);
+            let mut report = check_package(&dir, &engine, u32::try_from(iterations).unwrap_or(u32::MAX), &quiet);
+            report.provider = Some(engine.provider());
             report.confinement = Some(confinement);
             report
         }
@@ -88,7 +89,7 @@ pub fn evaluation_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
 fn evaluate_confined(dir: &Path, set: &Path, lib: &Path, metric: Metric, limits: &Limits) -> Evaluation {
     // The set is opened before the confinement, which does not let its path be read.
     let Ok(set) = File::open(set) else { return Evaluation::failed("set-unreadable") };
-    let (confinement, engine) = match confine_and_load(dir, None, lib, limits) {
+    let (confinement, engine) = match confine_and_load(dir, None, lib, limits, None) {
         Ok(both) => both,
         Err(e) => return Evaluation::failed(e.code),
     };
@@ -135,12 +136,19 @@ pub fn rules_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     print(&found.map(told).collect::<Vec<_>>())
 }
 
-fn confine_and_load(dir: &Path, more: Option<&Path>, lib: &Path, limits: &Limits) -> Result<(Confinement, OnnxRuntime)> {
+fn confine_and_load(
+    dir: &Path,
+    more: Option<&Path>,
+    lib: &Path,
+    limits: &Limits,
+    provider: Option<&Library>,
+) -> Result<(Confinement, OnnxRuntime)> {
     // The library may be a link to a versioned file elsewhere.
     let real = std::fs::canonicalize(lib).map_err(|e| AppError::new("engine-missing", format!("{}: {e}", lib.display())))?;
-    let folders = [Some(dir), more, lib.parent(), real.parent()];
-    let confinement = sandbox::confine(limits, &folders.into_iter().flatten().collect::<Vec<_>>())?;
-    Ok((confinement, OnnxRuntime::init(&real)?))
+    let own = provider.map(Library::folders).unwrap_or_default();
+    let folders = [Some(dir), more, lib.parent(), real.parent()].into_iter().flatten().chain(own.iter().map(PathBuf::as_path));
+    let confinement = sandbox::confine(limits, &folders.collect::<Vec<_>>())?;
+    Ok((confinement, OnnxRuntime::init_on(&real, provider)?))
 }
 
 fn check_package(dir: &Path, engine: &dyn Engine, iterations: u32, quiet: &Quiet) -> CheckReport {
@@ -173,10 +181,11 @@ fn read_manifest(dir: &Path) -> Result<String> {
 /// `timed-out`, `cpu-limit`, `out-of-memory`, `crashed-signal-N`, `crashed-exit-N`, `check-not-started`. Blocks for at most `wall`
 /// and a moment. Measures as [`CheckOptions::default`] says.
 pub fn run_check(exe: &Path, args: &[&str], dir: &Path, lib: &Path, limits: &Limits, wall: Duration) -> CheckReport {
-    run_check_with(exe, args, dir, lib, limits, wall, CheckOptions::default())
+    run_check_with(exe, args, dir, lib, limits, wall, CheckOptions::default(), None)
 }
 
-/// As [`run_check`], measuring as `options` say.
+/// As [`run_check`], measuring as `options` say, on a provider in the CPU's place.
+#[expect(clippy::too_many_arguments, reason = "what a child is given, once")]
 pub fn run_check_with(
     exe: &Path,
     args: &[&str],
@@ -185,9 +194,11 @@ pub fn run_check_with(
     limits: &Limits,
     wall: Duration,
     options: CheckOptions,
+    provider: Option<&Library>,
 ) -> CheckReport {
     let mut command = Command::new(exe);
-    command.args(args).args([dir, lib]).args(numbers_of(limits).map(|n| n.to_string())).arg(options.iterations.to_string());
+    command.args(args).args([dir, lib]).args(numbers_of(limits).map(|n| n.to_string()));
+    command.arg(word_of(provider)).arg(options.iterations.to_string());
     let ended = match supervise(command, wall) {
         Ok(ended) => ended,
         Err(e) => return failed(Vec::new(), "check-not-started", &e.to_string(), 0.0),
@@ -240,6 +251,18 @@ fn numbers_of(limits: &Limits) -> [u64; 4] {
 fn limits_of(args: &mut impl Iterator<Item = OsString>) -> Option<Limits> {
     let (memory_bytes, cpu_seconds, open_files) = (number(args)?, number(args)?, number(args)?);
     Some(Limits { memory_bytes, cpu_seconds, open_files, required: number(args)? != 0 })
+}
+
+/// A provider as a child takes it.
+fn word_of(provider: Option<&Library>) -> String {
+    provider.map_or_else(|| Provider::Cpu.as_str().to_owned(), ToString::to_string)
+}
+
+/// The provider out of a child's arguments, as [`word_of`] gives it; the inner one none for the CPU.
+fn provider_of(args: &mut impl Iterator<Item = OsString>) -> Option<Option<Library>> {
+    let word = args.next()?;
+    let word = word.to_str()?;
+    if word == Provider::Cpu.as_str() { Some(None) } else { word.parse().ok().map(Some) }
 }
 
 fn number(args: &mut impl Iterator<Item = OsString>) -> Option<u64> {

@@ -71,6 +71,7 @@ impl Loaded {
             scanner.is_empty() || is_address(scanner),
             "checks.clamd_socket must be /path/of/socket or host:port, not \"{scanner}\""
         );
+        settings.checks.libraries().map_err(|e| anyhow::anyhow!("checks.providers: {}", e.message))?;
         settings.mail.check()?;
         anyhow::ensure!(settings.registry.grace_hours >= 1, "registry.grace_hours must be at least 1");
         anyhow::ensure!((0..=720).contains(&settings.registry.collect_hours), "registry.collect_hours must be 0 to 720");
@@ -94,7 +95,8 @@ impl Loaded {
         // A node counts as up for 24 s after a call (`fleet::model::ONLINE_WITHIN`).
         anyhow::ensure!((1..=20).contains(&settings.fleet.heartbeat_seconds), "fleet.heartbeat_seconds must be 1 to 20");
         // A job that is leased for two days or more counts as begun by a clock that was ahead (`base::jobs`).
-        anyhow::ensure!((1..=86_400).contains(&settings.checks.wall_seconds), "checks.wall_seconds must be 1 to 86400");
+        let wall = (1..=86_400).contains(&settings.checks.longest_seconds()) && settings.checks.wall_seconds >= 1;
+        anyhow::ensure!(wall, "checks.wall_seconds must be 1 to 86400, for the CPU and each of checks.providers together");
         anyhow::ensure!((1..=720).contains(&settings.sessions.hours), "sessions.hours must be 1 to 720");
         // The last use is noted each five minutes only.
         anyhow::ensure!(settings.sessions.idle_minutes >= 10, "sessions.idle_minutes must be at least 10");
@@ -234,6 +236,18 @@ mod tests {
         assert_eq!(of("/run/clamav/clamd.ctl").unwrap().settings.checks.clamd_socket, "/run/clamav/clamd.ctl");
         assert!(of("").is_ok() && of("clamd:3310").is_ok());
         assert!(of("clamd").err().unwrap().to_string().contains("checks.clamd_socket"));
+    }
+
+    #[test]
+    fn providers_are_named_with_their_libraries() {
+        let of = |text: &str| Loaded::load(None, [("PITHEAD_CHECKS__PROVIDERS".to_owned(), text.to_owned())].into_iter());
+        let checks = of("openvino=/opt/x/libonnxruntime.so.1.24.1, cuda=/opt/y/plugin.so").unwrap().settings.checks;
+        assert_eq!(checks.libraries().unwrap().len(), 2);
+        // A check of an app that names both takes three times as long.
+        assert_eq!(checks.longest_seconds(), 3 * checks.wall_seconds);
+        for wrong in ["openvino", "tensorrt=/x.so", "cpu=/x.so", "cuda=/x.so,cuda=/y.so"] {
+            assert!(of(wrong).err().unwrap().to_string().contains("checks.providers"), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! A node's hardware, and whether an app fits it.
 
+use std::collections::BTreeMap;
+
 use app_package::manifest::AppManifest;
-use app_package::margo::{DeviceProperties, FORMATS_LABEL, RUNTIME_LABEL};
+use app_package::margo::{DeviceProperties, FORMATS_LABEL, PROVIDERS_EXTENSION, RUNTIME_LABEL};
+use serde::Deserialize;
 use serde_json::Value;
 
 /// A node's hardware, read from its capabilities.
@@ -25,6 +28,43 @@ pub struct Hardware {
     pub runtime: Option<String>,
     /// Formats of `app.yaml` that its agent runs.
     pub formats: Vec<u64>,
+    /// What the agent says of execution providers.
+    pub provided: Provided,
+}
+
+/// What a node's agent says of execution providers (`pithead_edge::providers::told`).
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Provided {
+    /// The node's own besides the CPU.
+    pub providers: Vec<NodeProvider>,
+    /// Of deployments whose app names some.
+    pub apps: BTreeMap<String, Serves>,
+}
+
+/// What a deployment's app runs on.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Serves {
+    /// None while its process comes up.
+    pub serves: Option<NodeProvider>,
+    /// Those that it would rather run on, with their faults.
+    pub passed_over: Vec<NodeProvider>,
+}
+
+/// A provider of a node, or why it is not used.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct NodeProvider {
+    /// `cpu`, `openvino`, `cuda`, `cann`.
+    pub name: String,
+    pub version: String,
+    /// `FP32`, or `model`.
+    pub precision: String,
+    pub in_part: bool,
+    /// Why it is not used: code and words; empty where it is.
+    pub code: String,
+    pub message: String,
 }
 
 impl Hardware {
@@ -51,6 +91,8 @@ impl Hardware {
             serial: properties.serial_number,
             runtime,
             formats,
+            // Whatever shape it has is the node's own doing.
+            provided: document.get(PROVIDERS_EXTENSION).and_then(|own| Provided::deserialize(own).ok()).unwrap_or_default(),
         })
     }
 }

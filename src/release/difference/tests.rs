@@ -30,6 +30,7 @@ fn report(median: f64, accuracy: f64, cpu: &str) -> CheckReport {
         structure: None,
         odd_inputs: Vec::new(),
         own_steps: Vec::new(),
+        providers: Vec::new(),
         input: "1x3x8x8".into(),
     };
     CheckReport { passed: true, run_card: Some(card), ..CheckReport::default() }

@@ -5,11 +5,14 @@ use std::sync::atomic::Ordering;
 use actix_web::http::{Method, header};
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::web::Data;
+use app_package::manifest::Provider;
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use inference::check::{CheckReport, Hardware, RunCard};
+use inference::column::{Column, Figures};
 use inference::golden::{GoldenReport, SampleReport};
 use inference::measure::{Latency, Measured};
+use inference::provider::ProviderInfo;
 
 use super::follow;
 use super::known::KnownCatalogue;
@@ -474,8 +477,18 @@ fn card(median: f64, steady: bool) -> RunCard {
         structure: None,
         odd_inputs: Vec::new(),
         own_steps: Vec::new(),
+        providers: vec![on_openvino(), Column::not_here(Provider::Cuda)],
         input: "1x8".into(),
     }
+}
+
+/// A column of the card: OpenVINO, of another version, faster.
+fn on_openvino() -> Column {
+    let about =
+        ProviderInfo { name: Provider::OpenVino, version: "1.8.1".into(), device: "cpu".into(), precision: "FP32".into(), in_part: true };
+    let latency_ms = Latency { median: 5.25, p95: 6.5, ..Latency::default() };
+    let figures = Figures { latency_ms, throughput: None, load_ms: 89.0, peak_memory_bytes: 3 << 20 };
+    Column { about: Some(about), reason: None, reproduced: 2, total: 2, figures: Some(figures), ..Column::not_here(Provider::OpenVino) }
 }
 
 #[tokio::test]
@@ -525,6 +538,14 @@ async fn a_run_card_shows_how_it_was_measured_and_what_else_was() {
                 "A processor, 2 cores · amd64",
                 "Median time of each golden sample; the lines are the median and the 95th percentile of the same 240 runs.",
                 "Other measurements (1)",
+                "<th scope=\"col\">OpenVINO</th>",
+                "<td>1.8.1</td>",
+                "<td>FP32 · a part of the model on the CPU</td>",
+                "<td>5.25 ms</td>",
+                "<td>89 ms</td>",
+                "<td>as the model</td>",
+                "<th scope=\"col\">CUDA</th>",
+                "<td>Not tried: the platform has no library of this provider.</td>",
                 "34 ms",
             ] {
                 assert!(card.contains(shown), "{path}: {shown}: {card}");

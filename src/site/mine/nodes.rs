@@ -16,7 +16,7 @@ use crate::base::auth::{Actor, policy};
 use crate::base::db::Timestamp;
 use crate::base::error::{Error, Result};
 use crate::base::i18n::Lang;
-use crate::fleet::model::{DeploymentState, Node, NodeState, code_hash};
+use crate::fleet::model::{DeploymentState, Node, NodeProvider, NodeState, Serves, code_hash};
 use crate::fleet::service;
 use crate::fleet::service::node::{IssuedCode, NodeDetail, NodeLine, SiteLine};
 use crate::http::cookies;
@@ -114,6 +114,8 @@ pub struct NodeDeployment {
     /// Why it failed.
     pub fault: Option<NodeFault>,
     pub changed: Ago,
+    /// What it runs on, where its app names execution providers, and why not on a better one.
+    pub provided: Vec<String>,
     /// Why the platform has recalled the version.
     pub recalled: Option<String>,
 }
@@ -171,9 +173,12 @@ impl NodeLive {
             add("fleet-hardware-memory", h.memory_bytes.map(|b| page.bytes(&b)).unwrap_or_default());
             add("fleet-hardware-storage", h.storage.clone());
             add("fleet-hardware-devices", h.peripherals.join(", "));
-            add("fleet-hardware-runtime", h.runtime.map(|v| format!("ONNX Runtime {v}")).unwrap_or_default());
+            add("fleet-hardware-runtime", h.runtime.clone().map(|v| format!("ONNX Runtime {v}")).unwrap_or_default());
+            add("fleet-hardware-providers", h.provided.providers.iter().map(|one| provider(page, one)).collect::<Vec<_>>().join("; "));
         }
+        let provided = node.hardware().unwrap_or_default().provided;
         let deployments = detail.deployments.iter().map(|(d, version, app)| NodeDeployment {
+            provided: provided.apps.get(&d.id).map(|serves| lines(page, serves)).unwrap_or_default(),
             href: format!("/mine/deployments/{}", d.id),
             app: page.pick(&app.title_zh, &app.title_en).to_owned(),
             version: version.clone(),
@@ -215,6 +220,24 @@ impl NodeLive {
             events: events.collect(),
         }
     }
+}
+
+/// An execution provider in words: version and precision, or why it is not used.
+fn provider(page: &Page, one: &NodeProvider) -> String {
+    let known = ["cpu", "openvino", "cuda", "cann"].contains(&one.name.as_str());
+    let name = if known { page.tk("provider-", &one.name) } else { one.name.clone() };
+    if !one.code.is_empty() {
+        let fault = NodeFault::of(page, Some(format!("{}: {}", one.code, one.message).as_str()));
+        return format!("{name}: {}", fault.map(|fault| fault.text).unwrap_or_default());
+    }
+    let precision = if one.precision == "model" { page.t("card-precision-model") } else { one.precision.clone() };
+    let part = if one.in_part { format!(", {}", page.t("card-provider-part")) } else { String::new() };
+    format!("{name} {} ({precision}{part})", one.version)
+}
+
+/// What an app runs on, then each provider that it would rather run on.
+fn lines(page: &Page, serves: &Serves) -> Vec<String> {
+    serves.serves.iter().chain(&serves.passed_over).take(4).map(|one| provider(page, one)).collect()
 }
 
 /// `/mine/nodes/{id}`.

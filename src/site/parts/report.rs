@@ -3,10 +3,11 @@
 //! Invariant: only figures and verdicts of the report are shown; nothing is measured or judged here.
 
 use app_package::fault::Fault;
-use app_package::manifest::{AppManifest, InputKind};
+use app_package::manifest::{AppManifest, InputKind, Provider};
 use inference::check::{CheckReport, RunCard, STEPS, Step};
+use inference::column::Column;
 use inference::golden::SampleReport;
-use inference::measure::Latency;
+use inference::measure::{Latency, Throughput};
 
 use crate::evaluation::service::ScoreSummary;
 use crate::http::page::Page;
@@ -111,6 +112,8 @@ pub struct CardView {
     pub load: String,
     /// Engine and version.
     pub engine: String,
+    /// The CPU beside the providers that the app names; none where it names none.
+    pub providers: Option<ProviderTable>,
     /// Processor, cores, architecture.
     pub hardware: String,
     /// Shape of the input.
@@ -119,6 +122,13 @@ pub struct CardView {
     pub confinement: String,
     /// Times of the samples.
     pub plot: Option<Plot>,
+}
+
+/// What was found on each provider, a column each.
+pub struct ProviderTable {
+    pub heads: Vec<String>,
+    /// Name of the row, and a cell for each column.
+    pub rows: Vec<(String, Vec<String>)>,
 }
 
 impl ReportView {
@@ -383,6 +393,7 @@ fn card(page: &Page, manifest: &AppManifest, card: &RunCard, report: &CheckRepor
         model: bytes(page, card.model_bytes),
         load: millis(card.load_ms),
         engine: format!("{} {}", card.engine, card.engine_version),
+        providers: providers(page, card),
         hardware: hardware(page, card),
         input: shape(&card.input),
         confinement: report
@@ -399,6 +410,65 @@ fn card(page: &Page, manifest: &AppManifest, card: &RunCard, report: &CheckRepor
             .unwrap_or_default(),
         plot: sample_times(page, card, samples(report)),
     }
+}
+
+/// The CPU and each provider that the app names, beside each other.
+fn providers(page: &Page, card: &RunCard) -> Option<ProviderTable> {
+    if card.providers.is_empty() {
+        return None;
+    }
+    let precision = |word: &str| if word == "model" { page.t("card-precision-model") } else { word.to_owned() };
+    let sure = |latency: &Latency, time: f64| {
+        let mark = if is_uncertain(latency) { format!(" ({})", page.t("card-uncertain")) } else { String::new() };
+        format!("{}{mark}", millis(time))
+    };
+    let rates = |throughput: Option<Throughput>| {
+        throughput.map_or_else(dash, |t| page.t2("card-throughput-value", "one", rate(t.one_thread), "two", rate(t.two_threads)))
+    };
+    let latency = &card.latency_ms;
+    let own = [
+        page.t("card-provider-serves"),
+        card.engine_version.clone(),
+        precision("model"),
+        page.t2("check-found-golden", "n", card.golden_total, "total", card.golden_total),
+        sure(latency, latency.median),
+        sure(latency, latency.p95),
+        rates(card.throughput),
+        millis(card.load_ms),
+        bytes(page, card.peak_memory_bytes),
+    ];
+    let column = |column: &Column| {
+        let (about, figures) = (column.about.as_ref(), column.figures.as_ref());
+        let of = |time: fn(&Latency) -> f64| figures.map_or_else(dash, |f| sure(&f.latency_ms, time(&f.latency_ms)));
+        let part = if about.is_some_and(|about| about.in_part) { format!(" · {}", page.t("card-provider-part")) } else { String::new() };
+        let golden = (column.total > 0).then(|| page.t2("check-found-golden", "n", column.reproduced, "total", column.total));
+        [
+            column.reason.as_deref().map_or_else(|| page.t("card-provider-serves"), |code| reason(page, code)),
+            about.map(|about| about.version.clone()).filter(|version| !version.is_empty()).unwrap_or_else(dash),
+            about.map_or_else(dash, |about| format!("{}{part}", precision(&about.precision))),
+            golden.unwrap_or_else(dash),
+            of(|latency| latency.median),
+            of(|latency| latency.p95),
+            figures.map_or_else(dash, |f| rates(f.throughput)),
+            figures.map_or_else(dash, |f| millis(f.load_ms)),
+            figures.map_or_else(dash, |f| bytes(page, f.peak_memory_bytes)),
+        ]
+    };
+    let keys = ["provider-verdict", "version", "precision", "golden", "median", "p95", "throughput", "load", "memory"];
+    let columns: Vec<[String; 9]> = std::iter::once(own).chain(card.providers.iter().map(column)).collect();
+    let row = |(at, key): (usize, &str)| {
+        (page.tk("card-", key), columns.iter().filter_map(|column| column.get(at).cloned()).collect::<Vec<String>>())
+    };
+    let heads = std::iter::once(Provider::Cpu).chain(card.providers.iter().map(|column| column.provider));
+    Some(ProviderTable {
+        heads: heads.map(|provider| page.tk("provider-", provider.as_str())).collect(),
+        rows: keys.into_iter().enumerate().map(row).collect(),
+    })
+}
+
+/// In the place of what is not known.
+fn dash() -> String {
+    "–".to_owned()
 }
 
 /// Processor, cores and architecture on which a card was measured.

@@ -6,6 +6,7 @@ use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use app_package::manifest::AppManifest;
 use inference::check::CheckReport;
+use inference::column::Column;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -73,6 +74,48 @@ pub struct Figures {
     pub load_ms: f64,
     pub peak_memory_bytes: u64,
     pub model_bytes: u64,
+    /// Execution providers that the app names besides the CPU, which the other figures are of.
+    pub providers: Vec<OnProvider>,
+}
+
+/// What was found of a release on an execution provider.
+#[derive(Serialize, ToSchema)]
+pub struct OnProvider {
+    /// `openvino`, `cuda`, `cann`.
+    pub name: String,
+    /// Version of the provider, and in what it computes: `FP32`, or `model` where each tensor's own type is kept; null where it was not loaded.
+    pub version: Option<String>,
+    pub precision: Option<String>,
+    /// A part of the model ran on the CPU.
+    pub in_part: bool,
+    /// Code of why nodes will not use it: `golden-mismatch`, `provider-not-here` where the platform did not try it, …; null where the app passes.
+    pub reason: Option<String>,
+    /// Golden samples that were reproduced, of so many.
+    pub reproduced: u32,
+    pub samples: u32,
+    /// Times of a prediction in milliseconds; null where the app does not pass.
+    pub median_ms: Option<f64>,
+    pub p95_ms: Option<f64>,
+    /// The times cannot be taken for those of the app.
+    pub uncertain: bool,
+}
+
+impl From<&Column> for OnProvider {
+    fn from(column: &Column) -> Self {
+        let (about, figures) = (column.about.as_ref(), column.figures.as_ref());
+        Self {
+            name: column.provider.as_str().to_owned(),
+            version: about.map(|about| about.version.clone()),
+            precision: about.map(|about| about.precision.clone()),
+            in_part: about.is_some_and(|about| about.in_part),
+            reason: column.reason.clone(),
+            reproduced: column.reproduced,
+            samples: column.total,
+            median_ms: figures.map(|figures| figures.latency_ms.median),
+            p95_ms: figures.map(|figures| figures.latency_ms.p95),
+            uncertain: figures.is_some_and(|figures| is_uncertain(&figures.latency_ms)),
+        }
+    }
 }
 
 impl Check {
@@ -87,6 +130,7 @@ impl Check {
             load_ms: card.load_ms,
             peak_memory_bytes: card.peak_memory_bytes,
             model_bytes: card.model_bytes,
+            providers: card.providers.iter().map(OnProvider::from).collect(),
         });
         Self {
             passed: report.passed,

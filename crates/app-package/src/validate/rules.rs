@@ -31,7 +31,20 @@ pub(super) fn check(root: &Node, faults: &mut Faults) {
     for (i, parameter) in items(root, "parameters") {
         parameter_rules(parameter, &format!("parameters[{i}]"), faults);
     }
+    providers(root, faults);
     golden(root, &parts, faults);
+}
+
+/// No provider stands twice: the list is an order.
+fn providers(root: &Node, faults: &mut Faults) {
+    let mut seen = HashSet::new();
+    for (i, item) in items(root, "providers") {
+        if let Some(word) = item.text()
+            && !seen.insert(word)
+        {
+            faults.push(Fault::new("duplicate-name", format!("providers[{i}]")).at(item.line).with("value", word));
+        }
+    }
 }
 
 fn items<'a>(node: &'a Node, key: &str) -> impl Iterator<Item = (usize, &'a Node)> {

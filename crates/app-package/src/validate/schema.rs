@@ -100,6 +100,7 @@ macro_rules! app {
             $($own),+,
             may("parameters", Kind::List(0, 50, &PARAMETER)),
             may("resources", RESOURCES),
+            may("providers", Kind::List(0, 3, &Kind::OneOf(&["openvino", "cuda", "cann"]))),
             must("golden", Kind::List(1, 50, &$golden)),
             must("card", CARD),
             may("media", Kind::List(0, 8, &MEDIA)),

@@ -7,12 +7,14 @@ use actix_web::http::header::{ACCEPT_LANGUAGE, CONTENT_SECURITY_POLICY, REFERRER
 use actix_web::{HttpRequest, HttpResponse};
 use app_package::margo::State;
 use chrono::{DateTime, Local, Utc};
+use inference::provider::ProviderInfo;
 
 use super::Shared;
 use super::words::words;
 use crate::fault::Fault;
 use crate::health;
 use crate::outbox::Counts;
+use crate::providers::passed_over;
 
 /// Content security policy: only the page's own style is used, nothing else is loaded, nothing may frame the page.
 const CSP: &str = "default-src 'none'; style-src 'sha256-STYLE'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -77,6 +79,21 @@ fn lost(counts: &Counts, zh: bool) -> String {
         parts.push(format!("{} {}", if zh { "同一规则过频，未保留" } else { "over the rate of their rule, not kept" }, counts.suppressed));
     }
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
+/// What models run on: name, version, precision.
+fn provided(info: &ProviderInfo, zh: bool) -> String {
+    let precision = match (info.precision.as_str(), zh) {
+        ("model", true) => "精度同模型",
+        ("model", false) => "precision of the model",
+        (other, _) => other,
+    };
+    let in_part = match (info.in_part, zh) {
+        (false, _) => "",
+        (true, true) => " · 部分算子由 CPU 执行",
+        (true, false) => " · a part of the model on the CPU",
+    };
+    format!("{} {} · {}{in_part}", safe(info.name.as_str()), safe(&info.version), safe(precision))
 }
 
 fn state_words(state: State, zh: bool) -> (&'static str, &'static str) {
@@ -170,6 +187,15 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         Some(Ok(version)) => safe(&version),
         Some(Err(fault)) => warned(&fault),
     };
+    let mut known: Vec<String> = Vec::new();
+    for library in &agent.config.providers {
+        known.push(match agent.providers.known(library.provider) {
+            None => safe(library.provider.as_str()),
+            Some(Ok(info)) => provided(&info, zh),
+            Some(Err(fault)) => format!("<code>{}</code> {}", library.provider.as_str(), warned(&fault)),
+        });
+    }
+    let providers = if known.is_empty() { t("仅 CPU", "CPU only").to_owned() } else { known.join("<br>") };
     let _ = write!(html, "<section class=\"card\"><dl>");
     for (label, value) in [
         (t("平台", "Platform"), format!("{} · {link}", safe(&identity.server))),
@@ -182,6 +208,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
             refused.map_or_else(|| state.manifest_version.to_string(), |fault| format!("{} {}", state.manifest_version, warned(&fault))),
         ),
         ("ONNX Runtime", engine),
+        (t("执行提供程序", "Execution providers"), providers),
         (t("本地接口", "Local API"), api),
         (t("待上报告警", "Alarms to be sent"), format!("{}{}{}", counts.alarms, lost(&counts, zh), also(agent.outbox.fault()))),
     ] {
@@ -246,6 +273,12 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
                     },
                     warned(fault)
                 );
+            }
+            if let Some(info) = app.process.provider() {
+                let _ = write!(notes, "<p class=\"soft\">{}</p>", provided(&info, zh));
+            }
+            for (provider, fault) in passed_over(&agent, app) {
+                let _ = write!(notes, "<p><code>{}</code> {}</p>", provider.as_str(), warned(&fault));
             }
             let median = app.stats.quantiles().map_or_else(|| "–".to_owned(), |q| format!("{:.2} ms", q.0));
             let _ = write!(

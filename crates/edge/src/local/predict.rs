@@ -7,19 +7,23 @@ use serde_json::{Map, Value, json};
 
 use super::body::body;
 use super::{ApiError, Shared, infer};
+use crate::agent::Agent;
 use crate::apps::Running;
 use crate::fault::Fault;
 use crate::outbox::{Kept, Kind, Outbox};
+use crate::providers::passed_over;
 use crate::wire::Request;
 
 /// `GET /v1/apps`: the apps that run.
 pub(super) async fn list(agent: Shared) -> HttpResponse {
-    let apps: Vec<Value> = agent.apps.all().iter().map(|running| describe(running)).collect();
+    let apps: Vec<Value> = agent.apps.all().iter().map(|running| describe(&agent, running)).collect();
     HttpResponse::Ok().json(json!({ "apps": apps }))
 }
 
-fn describe(running: &Running) -> Value {
+fn describe(agent: &Agent, running: &Running) -> Value {
     let wanted = &running.wanted;
+    let over = passed_over(agent, running);
+    let over = over.iter().map(|(name, fault)| json!({ "name": name, "code": fault.code, "message": fault.message }));
     json!({
         "deployment_id": wanted.id,
         "app": wanted.app(),
@@ -35,6 +39,8 @@ fn describe(running: &Running) -> Value {
         "license": running.warning().unwrap_or("valid"),
         "recalled": wanted.recalled,
         "ready": running.process.pid().is_some(),
+        "provider": running.process.provider(),
+        "passed_over": over.collect::<Vec<_>>(),
     })
 }
 

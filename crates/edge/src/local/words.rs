@@ -28,6 +28,10 @@ mod tests {
             "state-not-fresh",
             "state-older",
             "app-crashed",
+            "provider-not-here",
+            "provider-missing",
+            "provider-no-device",
+            "provider-crashed",
             "app-starting",
         ] {
             let (zh, en) = (words(code, true), words(code, false));

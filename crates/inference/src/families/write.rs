@@ -74,6 +74,7 @@ pub fn manifest(parts: &[Part], listing: &Listing) -> Option<AppManifest> {
         alarms: Vec::new(),
         parameters: Vec::new(),
         resources: Resources { memory_mib: mebibytes.saturating_mul(4).clamp(512, 262_144), ..Resources::default() },
+        providers: Vec::new(),
         golden: golden.collect(),
         card: ModelCard {
             training_data: say("开发者尚未说明训练数据。", "The developer has not said yet what it was trained on."),

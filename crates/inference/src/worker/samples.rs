@@ -10,7 +10,7 @@ use std::{
 use app_package::manifest::InputKind;
 use serde::{Deserialize, Serialize};
 
-use super::{confine_and_load, limits_of, numbers_of, print, read_manifest, supervise};
+use super::{confine_and_load, limits_of, numbers_of, print, provider_of, read_manifest, supervise, word_of};
 use crate::{
     app::App,
     draw::Trace,
@@ -18,6 +18,7 @@ use crate::{
     error::{AppError, Result},
     golden,
     output::AppOutput,
+    provider::Library,
     sandbox::Limits,
 };
 
@@ -52,18 +53,18 @@ impl Answers {
 }
 
 /// The child, its arguments in the order that [`run_samples`] gives: folder, library, memory bytes, processor seconds, open files, 1 where
-/// confinement is required, and of other files than the samples their folder, with the word `trace` where traces of clips are wanted. Prints
-/// [`Answers`].
+/// confinement is required, provider, and of other files than the samples their folder, with the word `trace` where traces of clips are wanted.
+/// Prints [`Answers`].
 pub fn samples_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut paths = args.by_ref().take(2).map(PathBuf::from);
     let (dir, lib) = (paths.next(), paths.next());
-    let (Some(dir), Some(lib), Some(limits)) = (dir, lib, limits_of(&mut args)) else {
-        eprintln!("usage: DIR LIBRARY MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED [INPUTS]");
+    let (Some(dir), Some(lib), Some(limits), Some(provider)) = (dir, lib, limits_of(&mut args), provider_of(&mut args)) else {
+        eprintln!("usage: DIR LIBRARY MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED cpu|NAME=LIBRARY [INPUTS]");
         return ExitCode::from(2);
     };
     let inputs = args.next().map(PathBuf::from);
     let traced = args.next().is_some_and(|word| word == TRACE);
-    print(&match confine_and_load(&dir, inputs.as_deref(), &lib, &limits) {
+    print(&match confine_and_load(&dir, inputs.as_deref(), &lib, &limits, provider.as_ref()) {
         Ok((_, engine)) => answers(&dir, inputs.as_deref(), traced, &engine),
         Err(e) => Answers::failed(e.code, e.message),
     })
@@ -128,12 +129,13 @@ pub fn run_samples(
     exe: &Path,
     args: &[&str],
     (dir, inputs, traced): (&Path, Option<&Path>, bool),
-    lib: &Path,
+    (lib, provider): (&Path, Option<&Library>),
     limits: &Limits,
     wall: Duration,
 ) -> Answers {
     let mut command = Command::new(exe);
-    command.args(args).args([dir, lib]).args(numbers_of(limits).map(|n| n.to_string())).args(inputs).args(traced.then_some(TRACE));
+    command.args(args).args([dir, lib]).args(numbers_of(limits).map(|n| n.to_string())).arg(word_of(provider)).args(inputs);
+    command.args(traced.then_some(TRACE));
     match supervise(command, wall) {
         Ok(ended) => ended.answer().unwrap_or_else(|| {
             let (code, detail) = ended.reason(wall);

@@ -161,7 +161,7 @@ impl Workshop {
         std::fs::write(self.dir.join(&base.manifest.models[0].file), &case.model).unwrap();
         let before = files(&self.dir);
         let started = Instant::now();
-        let report = worker::run_check_with(child, &[], &self.dir, lib, &LIMITS, WALL, CheckOptions { iterations: 5 });
+        let report = worker::run_check_with(child, &[], &self.dir, lib, &LIMITS, WALL, CheckOptions { iterations: 5 }, None);
         let took = started.elapsed();
         assert_eq!(files(&self.dir), before, "the child changed the package folder ({})", case.kind);
         (report, took)
