@@ -15,6 +15,7 @@ use crate::{
     engine::Engine,
     error::{AppError, Result},
     golden,
+    measure::Turns,
     output::AppOutput,
     sandbox::Limits,
 };
@@ -55,7 +56,11 @@ pub fn samples_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let inputs = args.next().map(PathBuf::from);
     print(&match confine_and_load(&dir, inputs.as_deref(), &lib, &limits) {
-        Ok((_, engine)) => answers(&dir, inputs.as_deref(), &engine),
+        Ok((_, engine)) => {
+            // Held until the end, so that no check measures beside this.
+            let _turns = Turns::join(&lib);
+            answers(&dir, inputs.as_deref(), &engine)
+        }
         Err(e) => Answers::failed(e.code, e.message),
     })
 }
