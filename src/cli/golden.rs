@@ -13,9 +13,7 @@ use super::words::{Cannot as _, shown};
 use crate::base::child::child;
 use crate::base::config::Checks;
 use crate::base::i18n::{Lang, error_text};
-
-/// The hidden command that turns this program into the child that answers the samples.
-pub const CHILD_COMMAND: &str = "samples-child";
+use crate::draft::jobs::SAMPLES_COMMAND;
 
 /// `pithead golden DIR`.
 #[derive(Debug, Args)]
@@ -50,7 +48,7 @@ pub fn answer(dir: &Path, inputs: Option<&Path>, settings: &Checks, told: &Outpu
     let Some(confined) = confined else { return Ok(None) };
     // The child works in `/`.
     let dir = std::fs::canonicalize(dir).cannot(lang, "read", dir)?;
-    let run = || run_samples(&confined.program, &[CHILD_COMMAND], (&dir, inputs), &confined.lib, &confined.limits, confined.wall);
+    let run = || run_samples(&confined.program, &[SAMPLES_COMMAND], (&dir, inputs), &confined.lib, &confined.limits, confined.wall);
     package::waiting(told, run).map(Some)
 }
 
