@@ -66,7 +66,7 @@ async fn from_a_bare_model_to_a_release() -> Result<()> {
     browser.wait_text("en: \"Gas values\"").await?;
     browser.put("#field-name", "Not a name").await?;
     browser.press("#proposal button:not([formaction])").await?;
-    browser.wait_text("1 to 60 lower-case letters").await?;
+    browser.wait_text("such as belt-foreign-object").await?;
     browser.put("#field-name", "gas-values").await?;
     for (field, value) in
         [("summary_en", "Tells gas values."), ("license", "Apache-2.0"), ("training_data_en", "None."), ("limits_en", "A test.")]
@@ -85,7 +85,7 @@ async fn from_a_bare_model_to_a_release() -> Result<()> {
     browser.wait_text("name: gas-values").await?;
 
     browser.click_text("Make the expected results").await?;
-    browser.wait("the results", Duration::from_secs(60), async |b| Ok(b.text().await?.contains("golden/1.json"))).await?;
+    browser.wait("the results", Duration::from_secs(60), async |b| Ok(b.text().await?.contains("Go on to the upload"))).await?;
     browser.click_text("Go on to the upload").await?;
     browser.wait_path("/vendor/apps/gas-values/releases/0.1.0").await?;
     browser.wait("the automatic check", Duration::from_secs(90), async |b| Ok(b.text().await?.contains("Submit for review"))).await?;
