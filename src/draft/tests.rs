@@ -42,6 +42,7 @@ async fn as_read(app: &App, vendor: &Actor, id: &str) -> Draft {
         files: vec![pair("model.onnx", "a.onnx")],
         texts: vec![pair("alphabet.txt", "a\nb\n")],
         samples: vec![("golden/1.csv".into(), "golden/1.json".into(), "1.csv".into())],
+        score: Some(0.25),
         runs: "sha256:now".into(),
         ..Reading::default()
     };
