@@ -143,13 +143,14 @@ fn give_memory_back() {
 
 /// Runs the command of the arguments.
 pub fn main() -> ExitCode {
-    // The confined child of a check, a scoring or new samples: before anything else, so that it holds nothing of the server.
+    // The confined child of a check, a scoring, a reading or new samples: before anything else, so that it holds nothing of the server.
     let mut args = std::env::args_os().skip(1);
     match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
         Some(crate::release::jobs::CHILD_COMMAND) => return inference::worker::child_main(args),
         Some(crate::release::rules::CHILD_COMMAND) => return inference::worker::rules_main(args),
         Some(crate::evaluation::jobs::CHILD_COMMAND) => return inference::worker::evaluation_main(args),
-        Some(golden::CHILD_COMMAND) => return inference::worker::samples_main(args),
+        Some(crate::draft::jobs::READING_COMMAND) => return inference::worker::reading_main(args),
+        Some(crate::draft::jobs::SAMPLES_COMMAND) => return inference::worker::samples_main(args),
         _ => {}
     }
     let cli = Cli::parse();

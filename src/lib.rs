@@ -12,6 +12,7 @@ pub mod base;
 pub mod catalog;
 pub mod cli;
 pub mod demo;
+pub mod draft;
 pub mod evaluation;
 pub mod fleet;
 pub mod http;

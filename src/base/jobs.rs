@@ -30,6 +30,10 @@ pub enum Job {
     CheckRelease { release_id: String },
     /// Measure a release that passed its check once more, in a child process.
     MeasureRelease { release_id: String },
+    /// Read the models with which an app is begun, in a child process.
+    ReadDraft { draft_id: String },
+    /// Make the expected results of a begun app's samples, in a child process.
+    AnswerDraft { draft_id: String },
     /// Enqueue scoring of a release on the hidden test sets of its scenario.
     ScoreRelease { release_id: String },
     /// Score a release on a hidden test set in a child process.
@@ -79,6 +83,8 @@ pub enum Job {
 pub enum Lane {
     /// Checks and scoring of releases, minutes each.
     Checks,
+    /// Reading of dropped models, seconds each: somebody sits before the page.
+    Drafts,
     /// What nodes wait for, and other jobs of a moment.
     Prompt,
     /// Messages and mail: strangers can cause some, and mail waits for another server.
@@ -90,7 +96,8 @@ pub enum Lane {
 impl Lane {
     fn kinds(self) -> &'static [&'static str] {
         match self {
-            Self::Checks => &["check-release", "measure-release", "score-release", "evaluate-release", "evaluate-scenario"],
+            Self::Checks => &["check-release", "measure-release", "answer-draft", "score-release", "evaluate-release", "evaluate-scenario"],
+            Self::Drafts => &["read-draft"],
             Self::Prompt => &["rebuild-node", "tell-nodes", "expire-uploads"],
             Self::Mail => &["offer-reset", "notify", "send-message", "tell-people", "tell-followers"],
             Self::Upkeep => &["collect-garbage", "prune-history"],
@@ -100,7 +107,7 @@ impl Lane {
     fn lease(self, settings: &Settings) -> TimeDelta {
         match self {
             Self::Checks => LEASE + TimeDelta::seconds(settings.checks.longest_seconds().try_into().unwrap_or(i64::from(u32::MAX))),
-            Self::Prompt | Self::Mail => LEASE,
+            Self::Drafts | Self::Prompt | Self::Mail => LEASE,
             Self::Upkeep => UPKEEP_LEASE,
         }
     }
@@ -123,6 +130,8 @@ impl Job {
         match self {
             Self::CheckRelease { .. } => "check-release",
             Self::MeasureRelease { .. } => "measure-release",
+            Self::ReadDraft { .. } => "read-draft",
+            Self::AnswerDraft { .. } => "answer-draft",
             Self::ScoreRelease { .. } => "score-release",
             Self::EvaluateRelease { .. } => "evaluate-release",
             Self::EvaluateScenario { .. } => "evaluate-scenario",

@@ -15,7 +15,7 @@ pub struct Poke {
 /// Topics of an organisation as a whole.
 const WHOLE: [&str; 5] = ["alarms", "cases", "fleet", "orders", "releases"];
 /// Topics of one thing, before its id.
-const SINGLE: [&str; 3] = ["deployment", "node", "release"];
+const SINGLE: [&str; 4] = ["deployment", "draft", "node", "release"];
 
 /// Whether anybody ever pokes a topic of this name.
 pub fn known(topic: &str) -> bool {

@@ -52,6 +52,8 @@ pub enum Whose {
     Rules(String),
     /// Attached documents that are read for an organisation.
     Documents(String),
+    /// Answers about dropped models that are followed for an organisation.
+    Drafts(String),
 }
 
 type Counts = Arc<Mutex<HashMap<Whose, usize>>>;

@@ -14,9 +14,7 @@ use super::words::{Cannot as _, shown};
 use crate::base::child::child;
 use crate::base::config::Checks;
 use crate::base::i18n::{Lang, error_text};
-
-/// The hidden command that turns this program into the child that answers the samples.
-pub const CHILD_COMMAND: &str = "samples-child";
+use crate::draft::jobs::SAMPLES_COMMAND;
 
 /// `pithead golden DIR`.
 #[derive(Debug, Args)]
@@ -60,7 +58,7 @@ pub fn answer(
     let dir = std::fs::canonicalize(dir).cannot(lang, "read", dir)?;
     let provider = provider.cloned().map(Library::absolute).transpose()?;
     let on = (confined.lib.as_path(), provider.as_ref());
-    let run = || run_samples(&confined.program, &[CHILD_COMMAND], (&dir, inputs, traced), on, &confined.limits, confined.wall);
+    let run = || run_samples(&confined.program, &[SAMPLES_COMMAND], (&dir, inputs, traced), on, &confined.limits, confined.wall);
     package::waiting(told, run).map(Some)
 }
 

@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use app_package::pipeline::Post;
 use app_package::text::Text;
 use clap::Args;
-use inference::families::scaffold::{self, Draft, MAX_MODELS, MAX_SAMPLES, Order, Refusal};
-use inference::families::{Given, slug};
+use inference::families::Given;
+use inference::families::propose::{MAX_MODELS, MAX_SAMPLES, app_name, is_app_name, size};
+use inference::families::scaffold::{self, Draft, Order, Refusal};
 use inference::worker::Answers;
 use serde_json::json;
 
@@ -19,11 +19,6 @@ use super::package::{self, AT_FAULT, Output};
 use super::words::{Cannot as _, shown};
 use crate::base::config::Checks;
 use crate::base::i18n::Lang;
-
-/// Longest name of an app.
-const MAX_NAME: usize = 60;
-/// Longest side of a picture that a model takes.
-const MAX_SIDE: u32 = 4_096;
 
 /// `pithead init MODEL.onnx…`.
 #[derive(Debug, Args)]
@@ -54,28 +49,14 @@ pub struct Init {
     pub told: Output,
 }
 
-/// Whether a text is a name that `app.yaml` takes.
-fn is_name(text: &str) -> bool {
-    let part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    text.len() <= MAX_NAME && text.split('-').all(part)
-}
-
-/// `640x640`, width first.
-fn size(text: &str) -> Option<(u32, u32)> {
-    let side = |text: &str| text.trim().parse().ok().filter(|n| (1..=MAX_SIDE).contains(n));
-    let (width, height) = text.split_once(['x', 'X', '×'])?;
-    Some((side(width)?, side(height)?))
-}
-
 /// Writes the folder and tells what was concluded.
 pub fn init(args: &Init, settings: &Checks) -> anyhow::Result<ExitCode> {
     let lang = args.told.language();
     let name = args.name.clone().unwrap_or_else(|| {
-        let stem = args.models.first().and_then(|model| model.file_stem()).unwrap_or_default();
-        let stem = slug(&stem.to_string_lossy(), MAX_NAME);
-        if stem.is_empty() { "app".to_owned() } else { stem }
+        let file = args.models.first().and_then(|model| model.file_name()).unwrap_or_default();
+        app_name(&file.to_string_lossy())
     });
-    anyhow::ensure!(is_name(&name), lang.t("cli-init-name"));
+    anyhow::ensure!(is_app_name(&name), lang.t("cli-init-name"));
     let size = match &args.size {
         Some(text) => Some(size(text).ok_or_else(|| anyhow::anyhow!(lang.t("cli-init-size")))?),
         None => None,
@@ -135,13 +116,6 @@ fn refused(order: &Order, refusal: Refusal, told: &Output) -> anyhow::Result<Exi
     Ok(ExitCode::from(AT_FAULT))
 }
 
-/// Whether an app that finds objects has found none in any sample: its check would pass a model that finds nothing.
-fn blind(draft: &Draft, answers: &Answers) -> bool {
-    let mut posts = draft.parts.iter().filter_map(|part| part.readings.first()).flat_map(|reading| &reading.step.post);
-    let finds = posts.any(|post| matches!(post, Post::Boxes(_) | Post::Grid(_)));
-    finds && !answers.results.is_empty() && answers.results.iter().all(|result| result.detections.is_empty())
-}
-
 fn tell(order: &Order, draft: &Draft, answers: Option<&Answers>, told: &Output) {
     let lang = told.language();
     let (dir, say) = (shown(&order.dir), |text: &Text| text.get(&told.lang).to_owned());
@@ -172,7 +146,7 @@ fn tell_answers(draft: &Draft, answers: Option<&Answers>, lang: Lang) {
         return;
     };
     golden::tell(draft.expected.iter().map(PathBuf::as_path).zip(&answers.results), answers, lang);
-    if blind(draft, answers) {
+    if scaffold::blind(draft.posts(), &answers.results) {
         print_line!("{}", lang.t("cli-init-blind"));
     }
 }
@@ -195,25 +169,7 @@ fn tell_json(order: &Order, draft: &Draft, answers: Option<&Answers>) {
         "marked": draft.marked,
         "samples": draft.expected.len(),
         "expected": answers.map_or(0, |answers| answers.results.len()),
-        "blind": answers.is_some_and(|answers| blind(draft, answers)),
+        "blind": answers.is_some_and(|answers| scaffold::blind(draft.posts(), &answers.results)),
         "fault": fault,
     }));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_names() {
-        assert_eq!(size("640x480"), Some((640, 480)));
-        assert_eq!(size("640 × 480"), Some((640, 480)));
-        for text in ["", "640", "x", "640x", "0x5", "5000x5", "-1x5", "1x2x3"] {
-            assert_eq!(size(text), None, "{text}");
-        }
-        assert!(is_name("belt-2") && is_name("a"));
-        for text in ["", "-", "a-", "A", "a_b", "安", &"a".repeat(61)] {
-            assert!(!is_name(text), "{text}");
-        }
-    }
 }

@@ -34,6 +34,8 @@ async fn a_nul_anywhere_is_no_fault_of_the_server() {
                 &[
                     "/vendor/apps/%00",
                     "/vendor/apps/x/releases/%00",
+                    "/vendor/drafts/%00",
+                    "/vendor/drafts/%00/archive",
                     "/vendor/apps?before=%00",
                     "/vendor/registry?after=%00",
                     "/account/messages?before=%00",

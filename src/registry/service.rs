@@ -9,7 +9,7 @@ pub use super::model::Artifact;
 use super::model::{Repository, RepositoryName, Visibility};
 pub use super::parsed::is_foreign;
 use super::store;
-pub use super::store::{artifacts, referrers_of, repository_lines, visibility};
+pub use super::store::{artifacts, referrers_of, repository_lines, sizes_in_organization, visibility};
 use crate::audit;
 use crate::base::app::App;
 use crate::base::auth::Actor;

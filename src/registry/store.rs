@@ -37,6 +37,21 @@ pub fn count_repositories(conn: &mut Conn, organization_id: &str) -> QueryResult
     repositories::table.filter(repositories::organization_id.eq(organization_id)).count().get_result(conn)
 }
 
+/// Sizes of those digests that any repository of an organisation holds.
+pub fn sizes_in_organization(conn: &mut Conn, organization_id: &str, digests: &[&str]) -> QueryResult<HashMap<String, i64>> {
+    let mut sizes = HashMap::new();
+    for batch in digests.chunks(BATCH) {
+        let rows: Vec<(String, i64)> = repository_blobs::table
+            .inner_join(blobs::table.on(blobs::digest.eq(repository_blobs::digest)))
+            .inner_join(repositories::table.on(repositories::id.eq(repository_blobs::repository_id)))
+            .filter(repositories::organization_id.eq(organization_id).and(repository_blobs::digest.eq_any(batch)))
+            .select((blobs::digest, blobs::size_bytes))
+            .load(conn)?;
+        sizes.extend(rows);
+    }
+    Ok(sizes)
+}
+
 /// The organisation that a repository belongs to.
 pub fn owner_of(conn: &mut Conn, repository_id: &str) -> QueryResult<String> {
     repositories::table.find(repository_id).select(repositories::organization_id).first(conn)

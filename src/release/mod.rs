@@ -10,7 +10,7 @@ pub mod comparison;
 pub mod difference;
 pub mod jobs;
 pub mod lifecycle;
-mod limits;
+pub mod limits;
 pub mod malware;
 pub mod measuring;
 pub mod model;

@@ -8,11 +8,8 @@ use inference::check::{CheckReport, RunCard};
 
 use super::measuring::Outcome;
 use super::model::{Channel, Deprecation, Recall, Release, ReleaseLine, ReleaseState};
-use crate::base::db::schema::{apps, blobs, check_reports, measurements, organizations, releases, repositories, repository_blobs};
+use crate::base::db::schema::{apps, check_reports, measurements, organizations, releases};
 use crate::base::db::{Conn, Json, Timestamp};
-
-/// Values of one `IN (…)`.
-const BATCH: usize = 500;
 
 pub fn get(conn: &mut Conn, id: &str) -> QueryResult<Release> {
     releases::table.find(id).select(Release::as_select()).first(conn)
@@ -313,19 +310,4 @@ pub fn set_measured(conn: &mut Conn, id: &str, outcome: Outcome) -> QueryResult<
 pub fn measured(conn: &mut Conn, id: &str) -> QueryResult<Option<Outcome>> {
     let row: Option<Json<Outcome>> = releases::table.find(id).select(releases::measured).first(conn)?;
     Ok(row.map(Json::into_inner))
-}
-
-/// Sizes of those digests that any repository of an organisation holds.
-pub fn sizes_in_organization(conn: &mut Conn, organization_id: &str, digests: &[&str]) -> QueryResult<HashMap<String, i64>> {
-    let mut sizes = HashMap::new();
-    for batch in digests.chunks(BATCH) {
-        let rows: Vec<(String, i64)> = repository_blobs::table
-            .inner_join(blobs::table.on(blobs::digest.eq(repository_blobs::digest)))
-            .inner_join(repositories::table.on(repositories::id.eq(repository_blobs::repository_id)))
-            .filter(repositories::organization_id.eq(organization_id).and(repository_blobs::digest.eq_any(batch)))
-            .select((blobs::digest, blobs::size_bytes))
-            .load(conn)?;
-        sizes.extend(rows);
-    }
-    Ok(sizes)
 }

@@ -270,7 +270,7 @@ fn link(conn: &mut Conn, person: &Person, repository_id: &str, files: &[PackedFi
         files.iter().filter(|f| f.path.as_str() != SOURCE_FILE).map(|f| (f.digest.as_str(), f)).collect();
     let digests: Vec<&str> = files.keys().copied().collect();
     registry::service::touch_blobs_in(conn, &digests, now)?;
-    let sizes = store::sizes_in_organization(conn, &person.organization_id, &digests)?;
+    let sizes = registry::service::sizes_in_organization(conn, &person.organization_id, &digests)?;
     for (digest, file) in files {
         let size = sizes.get(digest).ok_or_else(|| Error::invalid("upload-blob-missing").arg("path", file.path.as_str()))?;
         if u64::try_from(*size) != Ok(file.size) {

@@ -138,6 +138,7 @@ impl Server {
                 }
             }),
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Checks, work::WORKER, app.stopping())),
+            tokio::spawn(jobs::run(app.clone(), jobs::Lane::Drafts, work::WORKER, app.stopping())),
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Prompt, work::WORKER, app.stopping())),
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Mail, work::WORKER, app.stopping())),
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Upkeep, work::WORKER, app.stopping())),

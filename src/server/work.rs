@@ -7,7 +7,7 @@ use crate::base::app::App;
 use crate::base::db::{Conn, Timestamp};
 use crate::base::error::Result;
 use crate::base::jobs::{Job, Worker};
-use crate::{account, catalog, evaluation, fleet, notice, registry, release, stops};
+use crate::{account, catalog, draft, evaluation, fleet, notice, registry, release, stops};
 
 /// Time after which what nodes must hear of is tried anew.
 const AGAIN: TimeDelta = TimeDelta::minutes(10);
@@ -20,6 +20,8 @@ fn run<'a>(app: &'a App, job: &'a Job) -> BoxFuture<'a, Result<()>> {
         match job {
             Job::CheckRelease { release_id } => release::jobs::check(app, release_id).await,
             Job::MeasureRelease { release_id } => release::measuring::measure(app, release_id).await,
+            Job::ReadDraft { draft_id } => draft::jobs::read(app, draft_id).await,
+            Job::AnswerDraft { draft_id } => draft::jobs::answer(app, draft_id).await,
             Job::ScoreRelease { release_id } => evaluation::service::score_release(app, release_id).await,
             Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::evaluate(app, release_id, set_id).await,
             Job::EvaluateScenario { set_id, after } => evaluation::jobs::fan_out(app, set_id, after).await,
@@ -42,6 +44,8 @@ fn give_up(conn: &mut Conn, job: &Job, now: Timestamp) -> Result<()> {
         Job::CheckRelease { release_id } => release::jobs::give_up(conn, release_id, now),
         Job::MeasureRelease { release_id } => release::measuring::give_up(conn, release_id, now),
         Job::EvaluateRelease { release_id, set_id } => evaluation::jobs::give_up(conn, release_id, set_id, now),
+        Job::ReadDraft { draft_id } => draft::jobs::give_up_reading(conn, draft_id, now),
+        Job::AnswerDraft { draft_id } => draft::jobs::give_up_answering(conn, draft_id, now),
         Job::Notify { notice } => notice::jobs::give_up_notice(conn, notice, now),
         Job::SendMessage { message_id } => notice::jobs::give_up(conn, message_id),
         // Nodes and people must hear of it, however long it takes; but each cause of it adds a job, and those that fail become one.

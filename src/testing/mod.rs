@@ -322,6 +322,7 @@ pub async fn drain_jobs(app: &App) {
     use crate::base::jobs::{Lane, run_one};
     use crate::server::work::WORKER;
     while run_one(app, Lane::Checks, WORKER).await.unwrap()
+        || run_one(app, Lane::Drafts, WORKER).await.unwrap()
         || run_one(app, Lane::Prompt, WORKER).await.unwrap()
         || run_one(app, Lane::Mail, WORKER).await.unwrap()
         || run_one(app, Lane::Upkeep, WORKER).await.unwrap()

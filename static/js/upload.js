@@ -7,7 +7,7 @@ import { Sender, Stop, again, renewed, stale } from "./upload/send.js";
 
 class Upload {
   constructor(root) {
-    this.urls = { check: root.dataset.checkUrl, finish: root.dataset.finishUrl };
+    this.urls = { check: root.dataset.checkUrl, finish: root.dataset.finishUrl, drafts: root.dataset.draftsUrl };
     this.texts = root.querySelector("[data-upload-texts]").dataset;
     this.files = [];
     const get = (name) => root.querySelector(`[data-upload-${name}]`);
@@ -29,18 +29,19 @@ class Upload {
 
   async choose(found) {
     if (this.progress.running) return;
-    const { problem, yaml, files } = folder(found);
+    const { problem, yaml, files } = folder(found, this.urls.drafts);
     if (problem !== "nothing") { this.parts.faults.replaceChildren(); this.progress.hide(); }
     if (problem) { this.say(this.texts[problem], "danger"); return; }
     this.files = files;
-    this.yaml = await yaml.text();
+    // Without app.yaml bare models are sent, from which the platform proposes one.
+    this.yaml = await yaml?.text();
     this.say(this.texts.checking);
     let answer;
-    try { answer = await post(this.urls.check, { yaml: this.yaml, files: files.map(({ path, size }) => ({ path, size })) }); } catch { this.say(this.texts.checkFailed, "danger"); return; }
+    try { answer = await post(yaml ? this.urls.check : `${this.urls.drafts}/check`, { yaml: this.yaml, files: files.map(({ path, size }) => ({ path, size })) }); } catch { this.say(this.texts.checkFailed, "danger"); return; }
     if (this.showFaults(answer)) return;
     if (!answer.ok) { this.say(said(answer) || (answer.status === 401 ? this.texts.denied : this.texts.checkFailed), "danger"); return; }
     if (this.showFaults({ body: { faults: await wrong(files, this.texts) } })) return;
-    this.say(this.texts.checkedOk, "success");
+    this.say(yaml ? this.texts.checkedOk : this.texts.modelOk, "success");
     this.progress.list(files);
     this.parts.start.hidden = false;
   }
@@ -64,6 +65,7 @@ class Upload {
 
   async run() {
     const { progress, sender, files, yaml } = this;
+    const finishing = yaml === undefined ? this.texts.modelFinishing : this.texts.finishing;
     if (progress.running) return;
     const { start, pause } = this.parts;
     progress.running = this.begun = true;
@@ -74,9 +76,9 @@ class Upload {
     const ticking = setInterval(() => progress.paint(), 500);
     try {
       await sender.all(files);
-      this.say(this.texts.finishing);
-      const answer = await sender.again(() => post(this.urls.finish, { yaml, files: files.map(({ path, digest, size }) => ({ path, digest, size })) }).then((reply) => {
-        if (reply.status >= 500 || reply.status === 429) { this.say(said(reply) || this.texts.finishing); throw again(said(reply), reply.after); }
+      this.say(finishing);
+      const answer = await sender.again(() => post(yaml === undefined ? this.urls.drafts : this.urls.finish, { yaml, files: files.map(({ path, digest, size }) => ({ path, digest, size })) }).then((reply) => {
+        if (reply.status >= 500 || reply.status === 429) { this.say(said(reply) || finishing); throw again(said(reply), reply.after); }
         if (reply.status === 401) throw new Stop("denied");
         return reply;
       }));

@@ -3,7 +3,7 @@
 use crate::sources;
 
 /// Forms without a question, by template and address, and why they need none.
-const UNDONE: [(&str, &str, &str); 38] = [
+const UNDONE: [(&str, &str, &str); 39] = [
     ("account/account.html", "/account/sessions/revoke", "one signs in again"),
     ("account/address.html", "/account/address", "is changed back"),
     ("account/address.html", "/account/address/proof", "sends a mail"),
@@ -36,6 +36,7 @@ const UNDONE: [(&str, &str, &str); 38] = [
     ("parts/webhook.html", "{{ row.href }}/test", "means nothing to its receiver"),
     ("parts/webhooks.html", "{{ base }}", "a webhook is removed"),
     ("vendor/app.html", "/vendor/apps/{{ app.slug }}/visibility", "an app that is shown is hidden again"),
+    ("vendor/draft.html", "/vendor/drafts/{{ id }}", "is changed again; what is uploaded is a release that nobody sees yet"),
     ("vendor/keys.html", "/vendor/keys", "a key is revoked"),
     ("vendor/plans.html", "/vendor/apps/{{ slug }}/plans", "a plan is retired"),
     ("admin/release.html", "/admin/releases/{{ id }}/measure", "computes again; the figures before stay"),

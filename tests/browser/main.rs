@@ -11,6 +11,7 @@
 
 #[path = "../support/browser.rs"]
 mod browser;
+mod drafts;
 mod journey;
 mod open_pages;
 #[path = "../support/server.rs"]

@@ -77,6 +77,12 @@ fn attempts(their: &Theirs) -> Vec<Attempt<'_>> {
         ("/account/sessions/revoke", "/account/sessions/revoke".into(), vec![("id", &their.session)]),
         // The demo's vendors have no keys: an id that is none says the same as one of another's.
         ("/vendor/keys/revoke", "/vendor/keys/revoke".into(), vec![("id", &their.token)]),
+        // The demo has no drafts either.
+        ("/vendor/drafts/{id}", format!("/vendor/drafts/{}", their.token), vec![("name", "x")]),
+        ("/vendor/drafts/{id}/archive", format!("/vendor/drafts/{}/archive", their.token), vec![("name", "x")]),
+        ("/vendor/drafts/{id}/answer", format!("/vendor/drafts/{}/answer", their.token), vec![("name", "x")]),
+        ("/vendor/drafts/{id}/upload", format!("/vendor/drafts/{}/upload", their.token), vec![("name", "x")]),
+        ("/vendor/drafts/{id}/remove", format!("/vendor/drafts/{}/remove", their.token), vec![]),
         ("/invitations/{secret}", "/invitations/not-a-secret".into(), vec![("name", "x"), ("password", "a lamp in the dark")]),
         ("/vendor/apps/{slug}/plans", format!("/vendor/apps/{app}/plans"), vec![("kind", "perpetual"), ("price", "1.00")]),
         ("/vendor/apps/{slug}/plans/retire", format!("/vendor/apps/{app}/plans/retire"), vec![("id", &their.plan)]),
@@ -137,7 +143,7 @@ fn deployment(their: &Theirs) -> Vec<(&'static str, &str)> {
 }
 
 /// Routes that strangers may use on things of their own, or that have tests of their own (registry, nodes, upload by JSON below).
-const FOR_ALL: [&str; 23] = [
+const FOR_ALL: [&str; 25] = [
     "/sign-up",
     "/sign-in",
     "/sign-out",
@@ -155,6 +161,8 @@ const FOR_ALL: [&str; 23] = [
     "/vendor/keys",
     "/vendor/upload/check",
     "/vendor/upload/finish",
+    "/vendor/upload/models",
+    "/vendor/upload/models/check",
     "/apps/{vendor}/{app}/order",
     "/mine/sites",
     "/mine/webhooks",

@@ -1,9 +1,9 @@
 //! Families of exported models: what a file's tensors and metadata say about how it wants to be used.
 //!
 //! A table, [`FAMILIES`], of what exporters write; each row reads the signs and gives the whole step of `app.yaml` that follows from them.
-//! Nothing of it is kept in an app: a manifest is always written out in full, and these readings serve `pithead init` alone. What the signs
-//! leave open is asked ([`Question`]) and never guessed in silence; where two readings fit, both are given. The tensors, decoders and
-//! pictures of each family were compared with the libraries that export it.
+//! Nothing of it is kept in an app: a manifest is always written out in full, and these readings serve `pithead init` and the page on which
+//! a model is dropped alone. What the signs leave open is asked ([`Question`]) and never guessed in silence; where two readings fit, both
+//! are given. The tensors, decoders and pictures of each family were compared with the libraries that export it.
 //! Invariant: no file, however it lies, panics here, and work is bounded by what [`crate::model_file`] keeps of it.
 
 mod detectors;
@@ -11,6 +11,7 @@ mod facts;
 mod labels;
 mod obstacle;
 pub mod parts;
+pub mod propose;
 mod python;
 pub mod scaffold;
 mod series;
@@ -29,11 +30,12 @@ use app_package::{
     text::Text,
 };
 
+use serde::{Deserialize, Serialize};
+
 use self::facts::{Facts, Picture};
 use crate::engine::Data;
 use crate::model_file::{Header, Metadata, Signature};
 
-pub use labels::slug;
 pub use obstacle::obstacle;
 
 /// Most tensors that are declared, as `app.yaml` takes them.
@@ -59,8 +61,8 @@ pub struct Proposal {
     pub questions: Vec<Question>,
     /// What the app does not use of the model.
     pub notes: Vec<Text>,
-    /// Files that the step reads beside the model, by name.
-    pub files: Vec<(String, Vec<u8>)>,
+    /// Texts that the step reads beside the model, by their file's name.
+    pub files: Vec<(String, String)>,
 }
 
 impl Proposal {
@@ -101,7 +103,8 @@ pub struct Question {
 }
 
 /// What a question is about: a place in the step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Topic {
     /// Labels of classes and boxes.
     Labels,
@@ -126,7 +129,8 @@ pub enum Topic {
 }
 
 /// What the developer says beside the file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Given {
     /// Words of the labels, in the model's order.
     pub labels: Vec<String>,

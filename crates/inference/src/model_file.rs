@@ -105,7 +105,7 @@ impl Structure {
 }
 
 /// What a graph takes or gives, as its file says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Name in the graph.
     pub name: String,
@@ -140,13 +140,15 @@ impl Header {
 }
 
 /// Inputs and outputs of a model; weights that old files list among the inputs are left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
     pub inputs: Vec<Header>,
     pub outputs: Vec<Header>,
     /// Tensors of the model's own graph that a softmax makes, also where they are only handed on after it.
     pub softmax: HashSet<String>,
+    #[serde(skip)]
     weights: HashSet<String>,
+    #[serde(skip)]
     open: Header,
 }
 

@@ -4,6 +4,7 @@
 //! JSON report on stdout. Whatever happens to it, the parent has a report: it kills at the wall time, bounds what it
 //! reads, and turns a signal into a reason. The child gets no environment, so it holds no secret of the server.
 
+mod reading;
 mod samples;
 
 use std::{
@@ -30,6 +31,9 @@ use crate::{
     sandbox::{self, Confinement, Limits},
 };
 
+pub use reading::{
+    Asked, FILES, Facts, FormAnswers, ModelReading, ORDER, Reading, ReadingOrder, ReadingRefusal, reading, reading_main, run_reading,
+};
 pub use samples::{Answers, MAX_INPUTS, answers, run_samples, samples_main};
 
 /// Mark that begins the child's lines about steps on stderr, where engines write too.

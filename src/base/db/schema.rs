@@ -732,6 +732,23 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    drafts (id) {
+        id -> Text,
+        organization_id -> Text,
+        state -> Text,
+        revision -> BigInt,
+        files -> Text,
+        facts -> Text,
+        form -> Text,
+        reading -> Text,
+        results -> Text,
+        created_by -> Text,
+        created_at -> Timestamp,
+        expires_at -> Timestamp,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     organizations,
     organization_names,
@@ -791,4 +808,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     webhook_deliveries,
     webhook_attempts,
     kept_answers,
+    drafts,
 );

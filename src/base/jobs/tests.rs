@@ -183,7 +183,9 @@ fn every_job_has_one_lane() {
     let id = || "x".to_owned();
     let next = |job: &Job| match job {
         Job::CheckRelease { .. } => Some(Job::MeasureRelease { release_id: id() }),
-        Job::MeasureRelease { .. } => Some(Job::ScoreRelease { release_id: id() }),
+        Job::MeasureRelease { .. } => Some(Job::ReadDraft { draft_id: id() }),
+        Job::ReadDraft { .. } => Some(Job::AnswerDraft { draft_id: id() }),
+        Job::AnswerDraft { .. } => Some(Job::ScoreRelease { release_id: id() }),
         Job::ScoreRelease { .. } => Some(Job::EvaluateRelease { release_id: id(), set_id: id() }),
         Job::EvaluateRelease { .. } => Some(Job::EvaluateScenario { set_id: id(), after: id() }),
         Job::EvaluateScenario { .. } => Some(Job::RebuildNode { node_id: id() }),
@@ -201,10 +203,15 @@ fn every_job_has_one_lane() {
     let mut jobs = 0;
     let mut job = Some(Job::CheckRelease { release_id: id() });
     while let Some(this) = job {
-        let lanes = [Lane::Checks, Lane::Prompt, Lane::Mail, Lane::Upkeep].into_iter().filter(|lane| lane.kinds().contains(&this.kind()));
+        let lanes = [Lane::Checks, Lane::Drafts, Lane::Prompt, Lane::Mail, Lane::Upkeep]
+            .into_iter()
+            .filter(|lane| lane.kinds().contains(&this.kind()));
         assert_eq!(lanes.count(), 1, "{}", this.kind());
         job = next(&this);
         jobs += 1;
     }
-    assert_eq!(jobs, [Lane::Checks, Lane::Prompt, Lane::Mail, Lane::Upkeep].iter().map(|lane| lane.kinds().len()).sum::<usize>());
+    assert_eq!(
+        jobs,
+        [Lane::Checks, Lane::Drafts, Lane::Prompt, Lane::Mail, Lane::Upkeep].iter().map(|lane| lane.kinds().len()).sum::<usize>()
+    );
 }

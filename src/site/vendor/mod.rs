@@ -5,6 +5,8 @@ use actix_web::web::ServiceConfig;
 pub mod apps;
 pub mod console;
 pub mod documents;
+mod draft_form;
+pub mod drafts;
 pub mod keys;
 pub mod plans;
 pub mod registry;
@@ -18,6 +20,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
     cfg.configure(upload::configure)
         .configure(apps::configure)
         .configure(documents::configure)
+        .configure(drafts::configure)
         .configure(keys::configure)
         .configure(plans::configure)
         .configure(registry::configure)

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
+use crate::draft;
 use crate::http::api::ApiResult;
 use crate::http::extract::ApiJson;
 use crate::http::page::{Page, PageResult};
@@ -25,7 +26,9 @@ async fn new_app(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult {
     let person = policy::require(&actor, Action::PublishApps)?;
     let page = Page::of(&req, "vendor-new-title");
     let upload = UploadTarget::new(format!("{}/{INBOX}", person.organization_slug), None);
-    page.clone().render(&NewAppPage { page, upload, server: app.settings.server.public_url.clone() })
+    let drafts = draft::service::list(&app, &actor).await?;
+    let drafts = drafts.into_iter().map(|(id, name, since)| (format!("/vendor/drafts/{id}"), name, page.datetime(&since))).collect();
+    page.clone().render(&NewAppPage { page, upload, drafts, server: app.settings.server.public_url.clone() })
 }
 
 /// `{"vendor"}`: the slug under which the caller publishes, for `pithead push`.
@@ -57,13 +60,20 @@ pub struct UploadTarget {
     pub repo: String,
     pub check_url: String,
     pub finish_url: String,
+    /// Whether a bare model may be dropped, which begins a draft.
+    pub drafts: bool,
 }
 
 impl UploadTarget {
     /// An upload into a repository; `only` names the app on whose page the form is.
     pub fn new(repo: String, only: Option<&str>) -> Self {
         let query = only.map(|app| format!("?app={app}")).unwrap_or_default();
-        Self { repo, check_url: format!("/vendor/upload/check{query}"), finish_url: format!("/vendor/upload/finish{query}") }
+        Self {
+            repo,
+            check_url: format!("/vendor/upload/check{query}"),
+            finish_url: format!("/vendor/upload/finish{query}"),
+            drafts: only.is_none(),
+        }
     }
 }
 
@@ -73,6 +83,8 @@ impl UploadTarget {
 pub struct NewAppPage {
     pub page: Page,
     pub upload: UploadTarget,
+    /// Apps that were begun with a model: address, name, since when.
+    pub drafts: Vec<(String, String, String)>,
     /// Address of this site, for the command line.
     pub server: String,
 }

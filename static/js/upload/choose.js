@@ -17,19 +17,24 @@ export function listen(root, zone, chosen, cancelled) {
   for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); });
 }
 
-// The folder is where the shallowest app.yaml lies; files outside it and hidden ones are left out. Without one: {problem}, the name of a text.
-export function folder(found) {
+// The folder is where the shallowest app.yaml lies; files outside it and hidden ones are left out. Without one, where `drafts` allows it, that of
+// the shallowest model, and no yaml. Else: {problem}, the name of a text.
+export function folder(found, drafts) {
   if (!found.length) return { problem: "nothing" };
-  const yaml = found.filter(({ path }) => path.split("/").pop() === "app.yaml").sort((a, b) => a.path.split("/").length - b.path.split("/").length)[0];
-  if (!yaml) return { problem: "noYaml" };
-  if (yaml.file.size > YAML_LIMIT) return { problem: "yamlTooLarge" };
-  const base = yaml.path.slice(0, -"app.yaml".length);
+  const yaml = found.filter(({ path }) => path.split("/").pop() === "app.yaml").sort((a, b) => depth(a) - depth(b))[0];
+  if (!yaml && !drafts) return { problem: "noYaml" };
+  if (yaml?.file.size > YAML_LIMIT) return { problem: "yamlTooLarge" };
+  // Bare models: what lies beside and below the shallowest one may belong to it.
+  const first = yaml ?? found.filter(({ path }) => path.toLowerCase().endsWith(".onnx")).sort((a, b) => depth(a) - depth(b))[0];
+  if (!first) return { problem: "noYaml" };
+  const base = first.path.slice(0, first.path.lastIndexOf("/") + 1);
   const files = found.filter(({ path }) => path.startsWith(base))
     .map(({ path, file }) => ({ path: path.slice(base.length).normalize("NFC"), file, size: file.size, sent: 0, hashed: 0, state: "waiting" }))
     .filter(({ path }) => !path.split("/").some((part) => part.startsWith(".") || systemFiles.includes(part.toLowerCase())))
     .sort((a, b) => (a.path < b.path ? -1 : 1));
-  return { yaml: yaml.file, files };
+  return { yaml: yaml?.file, files };
 }
+const depth = ({ path }) => path.split("/").length;
 
 // Longest JSON that is read here; what is longer the check reads.
 const JSON_LIMIT = 4 * 1024 * 1024;

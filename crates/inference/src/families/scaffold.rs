@@ -10,24 +10,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use app_package::{fault::Fault, manifest::InputKind, oci::SOURCE_FILE, text::Text, validate};
+use app_package::{fault::Fault, oci::SOURCE_FILE, pipeline::Post, text::Text, validate};
 
 use super::{
-    Given, Proposal,
-    labels::slug,
-    obstacle,
-    parts::{self, Part},
-    recognise,
-    write::{Listing, app_yaml},
+    Given,
+    parts::Part,
+    propose::{Known, MAX_MODELS, MAX_SAMPLES, Proposed, Unfit, Wish, extension, propose},
 };
-use crate::{app::MAX_INPUT, error::AppError, model_file, output::AppOutput, table};
-
-/// Most samples, as `app.yaml` takes them.
-pub const MAX_SAMPLES: usize = 50;
-/// Most models, as `app.yaml` takes them.
-pub const MAX_MODELS: usize = 6;
-/// Longest name of a model.
-const MAX_NAME: usize = 40;
+use crate::{app::MAX_INPUT, error::AppError, output::AppOutput, table};
 
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +45,13 @@ pub struct Draft {
     pub expected: Vec<PathBuf>,
     /// Marked lines of `app.yaml`.
     pub marked: usize,
+}
+
+impl Draft {
+    /// What the models' outputs become.
+    pub fn posts(&self) -> impl Iterator<Item = &Post> {
+        self.parts.iter().filter_map(|part| part.readings.first()).flat_map(|reading| &reading.step.post)
+    }
 }
 
 /// Why nothing, or not all, was written.
@@ -86,6 +83,7 @@ pub fn lay_out(order: &Order) -> Result<Draft, Refusal> {
     if source.symlink_metadata().is_ok() {
         return Err(Refusal::Taken(source));
     }
+    // Counted before any is read.
     if order.samples.len() > MAX_SAMPLES {
         return Err(Refusal::Samples(order.samples.len()));
     }
@@ -93,47 +91,32 @@ pub fn lay_out(order: &Order) -> Result<Draft, Refusal> {
         return Err(Refusal::Models);
     }
     let mut given = order.given.clone();
-    if given.columns.is_empty() && !order.samples.is_empty() {
-        let tables = order.samples.iter().filter_map(|sample| columns(sample).transpose()).collect::<Result<Vec<_>, _>>()?;
-        given.columns = tables.first().map(|(names, _)| names.clone()).unwrap_or_default();
-        given.gaps = tables.into_iter().flat_map(|(_, gaps)| gaps).collect::<BTreeSet<_>>().into_iter().collect();
-    }
-    // What the developer says beside the files is said of the first.
-    let none = Given::default();
-    let givens = std::iter::once(&given).chain(std::iter::repeat(&none));
-    let sources = order.models.iter().zip(givens).map(|(file, given)| source_of(file, given));
-    let mut sources = sources.collect::<Result<Vec<_>, _>>()?;
-    let names = names(order);
-    let mut parts: Vec<Part> = sources.iter_mut().zip(names).map(|(source, (name, path))| source.part(name, path)).collect();
-    parts::join(&mut parts).map_err(Refusal::Apart)?;
-    let Some(first) = parts.first().and_then(|part| part.readings.first()) else { return Err(Refusal::Models) };
-    let samples = (1..).zip(&order.samples).map(|(n, sample)| {
-        let extension = match first.input {
-            InputKind::Image => picture(sample),
-            InputKind::Video => "avi".to_owned(),
-            InputKind::Audio => "wav".to_owned(),
-            InputKind::Timeseries | InputKind::Tabular => "csv".to_owned(),
-        };
-        (format!("golden/{n}.{extension}"), format!("golden/{n}.json"))
-    });
-    let files = || sources.iter().flat_map(|source| source.data.iter().chain([&source.model]));
-    let licenses: BTreeSet<String> = sources.iter().filter_map(|source| source.license.clone()).collect();
-    let listing = Listing {
-        name: order.name.clone(),
-        bytes: files().filter_map(|file| Some(file.metadata().ok()?.len())).sum(),
-        licenses: licenses.into_iter().collect(),
-        samples: samples.collect(),
+    let models = order.models.iter().map(|file| fs::canonicalize(file).map_err(|e| Refusal::Read(file.clone(), e)));
+    let models = models.collect::<Result<Vec<PathBuf>, _>>()?;
+    let read = |(file, model): (&PathBuf, &PathBuf)| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Known::read(model, name).map_err(|e| Refusal::Model(file.clone(), e))
     };
-    let yaml = app_yaml(&parts, &listing, &order.lang);
+    let known = order.models.iter().zip(&models).map(read).collect::<Result<Vec<Known>, _>>()?;
+    add_columns(&mut given, &order.samples).map_err(|(file, e)| Refusal::Read(file, e))?;
+    let names = order.samples.iter().map(|sample| sample.file_name().unwrap_or_default().to_string_lossy().into_owned());
+    let wish = Wish { name: order.name.clone(), given, samples: names.collect(), lang: order.lang.clone(), ..Wish::default() };
+    let Proposed { parts, listing, yaml, .. } = propose(&known, &wish).map_err(|unfit| match unfit {
+        Unfit::Models => Refusal::Models,
+        Unfit::Samples => Refusal::Samples(order.samples.len()),
+        Unfit::Unknown(at, why) => Refusal::Unknown(order.models.get(at).cloned().unwrap_or_default(), why),
+        Unfit::Apart(why) => Refusal::Apart(why),
+    })?;
     validate::parse(&yaml).map_err(Refusal::Faults)?;
     let mut copies: Vec<(PathBuf, PathBuf)> =
-        sources.iter().zip(&parts).map(|(source, part)| (source.model.clone(), order.dir.join(&part.path))).collect();
-    for source in &sources {
-        copies.extend(source.data.iter().map(|file| (file.clone(), order.dir.join(file.strip_prefix(source.root()).unwrap_or(file)))));
+        models.iter().zip(&parts).map(|(model, part)| (model.clone(), order.dir.join(&part.path))).collect();
+    for (model, known) in models.iter().zip(&known) {
+        let root = model.parent().unwrap_or(model);
+        copies.extend(known.data.iter().map(|file| (root.join(file), order.dir.join(file))));
     }
     copies.extend(order.samples.iter().zip(&listing.samples).map(|(sample, (input, _))| (sample.clone(), order.dir.join(input))));
     let beside = parts.iter().flat_map(|part| part.readings.first()).flat_map(|reading| &reading.files);
-    let beside: Vec<(PathBuf, &[u8])> = beside.map(|(name, bytes)| (order.dir.join(name), bytes.as_slice())).collect();
+    let beside: Vec<(PathBuf, &str)> = beside.map(|(name, text)| (order.dir.join(name), text.as_str())).collect();
     let mut written = Vec::new();
     let mut write = || {
         for (from, to) in &copies {
@@ -142,8 +125,8 @@ pub fn lay_out(order: &Order) -> Result<Draft, Refusal> {
                 written.push(to);
             }
         }
-        for (path, bytes) in &beside {
-            write_new(path, bytes)?;
+        for (path, text) in &beside {
+            write_new(path, text.as_bytes())?;
             written.push(path);
         }
         write_new(&source, yaml.as_bytes())
@@ -154,9 +137,19 @@ pub fn lay_out(order: &Order) -> Result<Draft, Refusal> {
             let _ = fs::remove_file(file);
         }
     })?;
-    let marked = yaml.lines().filter(|line| line.ends_with(super::yaml::MARK) && !line.starts_with('#')).count();
     let expected = listing.samples.iter().map(|(_, expect)| order.dir.join(expect)).collect();
-    Ok(Draft { parts, expected, marked })
+    Ok(Draft { marked: marked(&yaml), parts, expected })
+}
+
+/// Marked lines of an `app.yaml` that is in effect.
+fn marked(yaml: &str) -> usize {
+    yaml.lines().filter(|line| line.ends_with(super::yaml::MARK) && !line.starts_with('#')).count()
+}
+
+/// Whether an app that finds objects has found none in any sample: its check would pass a model that finds nothing.
+pub fn blind<'a>(mut posts: impl Iterator<Item = &'a Post>, results: &[AppOutput]) -> bool {
+    let finds = posts.any(|post| matches!(post, Post::Boxes(_) | Post::Grid(_)));
+    finds && !results.is_empty() && results.iter().all(|result| result.detections.is_empty())
 }
 
 /// Writes the expected results of the samples that were answered.
@@ -167,81 +160,28 @@ pub fn write_expected(draft: &Draft, results: &[AppOutput]) -> Result<(), Refusa
     Ok(())
 }
 
-/// A model's file with what it says of itself.
-struct Source {
-    /// Its real place: external data are named from there.
-    model: PathBuf,
-    /// The file as its developer names it.
-    file: String,
-    /// Its external data.
-    data: Vec<PathBuf>,
-    license: Option<String>,
-    readings: Vec<Proposal>,
-}
-
-impl Source {
-    fn root(&self) -> &Path {
-        self.model.parent().unwrap_or(&self.model)
+/// Names of a table's columns, and those of them with gaps, out of the samples that are tables; what is said already stays.
+///
+/// # Errors
+/// The sample that cannot be read.
+pub fn add_columns(given: &mut Given, samples: &[PathBuf]) -> Result<(), (PathBuf, io::Error)> {
+    if !given.columns.is_empty() {
+        return Ok(());
     }
-
-    fn part(&mut self, name: String, path: String) -> Part {
-        Part { name, path, file: self.file.clone(), readings: std::mem::take(&mut self.readings) }
-    }
-}
-
-fn source_of(file: &Path, given: &Given) -> Result<Source, Refusal> {
-    let model = fs::canonicalize(file).map_err(|e| Refusal::Read(file.to_owned(), e))?;
-    let root = model.parent().unwrap_or(&model);
-    let no_model = |e| Refusal::Model(file.to_owned(), e);
-    let signature = model_file::signature(root, &model).map_err(no_model)?;
-    let metadata = model_file::metadata(root, &model).map_err(no_model)?;
-    let readings = recognise(&signature, &metadata, given);
-    if readings.is_empty() {
-        return Err(Refusal::Unknown(file.to_owned(), obstacle(&signature, &metadata, given).unwrap_or_default()));
-    }
-    let data = model_file::external_data(root, &model).map_err(no_model)?;
-    let license = metadata.get("license").map(str::to_owned);
-    Ok(Source { file: file.file_name().unwrap_or_default().to_string_lossy().into_owned(), data, license, readings, model })
-}
-
-/// Name and path of each model in the app: of one alone the app's own name, of several those of their files.
-fn names(order: &Order) -> Vec<(String, String)> {
-    if order.models.len() == 1 {
-        return vec![(order.name.clone(), "model.onnx".to_owned())];
-    }
-    let mut taken = BTreeSet::new();
-    let named = order.models.iter().enumerate().map(|(at, file)| {
-        let mut name = slug(&file.file_stem().unwrap_or_default().to_string_lossy(), MAX_NAME);
-        if name.is_empty() || !taken.insert(name.clone()) {
-            name = format!("model-{}", at + 1);
-        }
-        let path = format!("{name}.onnx");
-        (name, path)
-    });
-    named.collect()
-}
-
-/// What follows the last dot of a name, in lower case.
-fn extension(file: &Path) -> String {
-    file.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
-}
-
-/// The extension of a picture, by its name as far as `app.yaml` takes it.
-fn picture(sample: &Path) -> String {
-    match extension(sample).as_str() {
-        "png" => "png".to_owned(),
-        _ => "jpg".to_owned(),
-    }
+    let tables = samples.iter().filter_map(|sample| columns(sample).map_err(|e| (sample.clone(), e)).transpose());
+    let tables = tables.collect::<Result<Vec<_>, _>>()?;
+    given.columns = tables.first().map(|(names, _)| names.clone()).unwrap_or_default();
+    given.gaps = tables.into_iter().flat_map(|(_, gaps)| gaps).collect::<BTreeSet<_>>().into_iter().collect();
+    Ok(())
 }
 
 /// Names of a table's columns, and those with empty cells; none of a picture, nor of what is no table, which its run will say.
-fn columns(sample: &Path) -> Result<Option<(Vec<String>, Vec<String>)>, Refusal> {
+fn columns(sample: &Path) -> io::Result<Option<(Vec<String>, Vec<String>)>> {
     if extension(sample) != "csv" {
         return Ok(None);
     }
     let mut bytes = Vec::new();
-    let read = File::open(sample).and_then(|file| file.take(MAX_INPUT as u64).read_to_end(&mut bytes));
-    read.map_err(|e| Refusal::Read(sample.to_owned(), e))?;
+    File::open(sample)?.take(MAX_INPUT as u64).read_to_end(&mut bytes)?;
     Ok(table::header(&bytes).and_then(|names| Ok((names, table::gaps(&bytes)?))).ok())
 }
 

@@ -297,7 +297,7 @@ fn text_segments_and_sound() {
     let found = plainly(&signature(&[("x", F32, &[-1, 3, 48, -1])], &[("softmax_11.tmp_0", F32, &[-1, -1, 5])]), &lines);
     let pre = image(&found[0]);
     assert_eq!((families(&found), pre.fit, pre.height, pre.widest, pre.color), (vec!["ppocr-rec"], Fit::Pad, 48, Some(3_200), Color::Bgr));
-    assert_eq!(found[0].files, [("alphabet.txt".to_owned(), "a\n\u{3000}\nb\n \n".as_bytes().to_vec())]);
+    assert_eq!(found[0].files, [("alphabet.txt".to_owned(), "a\n\u{3000}\nb\n \n".to_owned())]);
     let other = plainly(&signature(&[("x", F32, &[-1, 3, 48, -1])], &[("y", F32, &[-1, -1, 9])]), &lines);
     assert!(!families(&other).contains(&"ppocr-rec"), "an alphabet of another length");
 

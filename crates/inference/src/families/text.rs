@@ -47,8 +47,8 @@ pub fn recogniser(facts: &Facts<'_>) -> Vec<Proposal> {
         (image.width, image.widest) = (320, Some(WIDEST));
     }
     let post = PostText { output: output.name.clone(), alphabet: ALPHABET.into(), blank: Blank::First, activation: Activation::None };
-    let mut alphabet = lines.join("\n").into_bytes();
-    alphabet.push(b'\n');
+    let mut alphabet = lines.join("\n");
+    alphabet.push('\n');
     let count = lines.len();
     let because = vec![
         say(

@@ -1,10 +1,13 @@
 //! A proposal as an app: its whole manifest, and `app.yaml` with comments that say what was concluded and what the developer must look at.
 
+use std::collections::BTreeSet;
+
 use app_package::{
     manifest::{AppManifest, Golden, InputKind, ModelCard, Resources, Tolerance},
-    pipeline::{Drawn, ModelStep, Post, Pre, Scene, Step},
+    pipeline::{AlarmLevel, AlarmRule, Drawn, ModelStep, Per, Post, Pre, Scene, Step},
     text::Text,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
@@ -25,6 +28,41 @@ pub struct Listing {
     pub licenses: Vec<String>,
     /// Samples: the input's path and that of the expected result.
     pub samples: Vec<(String, String)>,
+    /// What the developer has said already.
+    pub said: Said,
+}
+
+/// What a developer says of an app in their own words, and of what its models leave open. What is empty is still to be said.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Said {
+    pub title: Text,
+    pub summary: Text,
+    /// Slugs of the market's list.
+    pub specialty: String,
+    pub scenario: String,
+    /// SPDX expression.
+    pub license: String,
+    pub training_data: Text,
+    pub limits: Text,
+    /// Least score of what the first model finds, 0 to 1.
+    pub score: Option<f32>,
+    /// An alarm to begin with: its level, and which of [`signs`] it is for, the first where that is none of them.
+    pub alarm: Option<(AlarmLevel, String)>,
+    /// Places of questions whose answer for now is right.
+    pub settled: BTreeSet<String>,
+}
+
+/// The text at this place, where the developer has said it.
+fn said<'a>(listing: &'a Listing, path: &str) -> Option<&'a Text> {
+    let text = match path {
+        "title" => &listing.said.title,
+        "summary" => &listing.said.summary,
+        "card.training_data" => &listing.said.training_data,
+        "card.limits" => &listing.said.limits,
+        _ => return None,
+    };
+    (!text.zh.is_empty() || !text.en.is_empty()).then_some(text)
 }
 
 /// The manifest of the first reading of each model; what a developer must say in their own words is filled with what is true of every
@@ -51,19 +89,21 @@ pub fn manifest(parts: &[Part], listing: &Listing) -> Option<AppManifest> {
         scene: Drawn::default(),
         parameters: serde_json::Map::new(),
     });
+    let text = |path: &str, zh: String, en: String| said(listing, path).cloned().unwrap_or_else(|| say(zh, en));
+    let word = |said: &str, open: &str| if said.is_empty() { open.to_owned() } else { said.to_owned() };
     let mebibytes = u32::try_from(listing.bytes >> 20).unwrap_or(u32::MAX);
     Some(AppManifest {
         format: 2,
         name: listing.name.clone(),
         version: "0.1.0".parse().ok()?,
-        title: say(name.clone(), name),
-        summary: say(format!("用模型 {file} 分析{zh}。"), format!("Runs the model {file} on {en}.")),
+        title: text("title", name.clone(), name),
+        summary: text("summary", format!("用模型 {file} 分析{zh}。"), format!("Runs the model {file} on {en}.")),
         description: Text::default(),
         changes: Text::default(),
-        specialty: "to-be-chosen".to_owned(),
-        scenario: "to-be-chosen".to_owned(),
+        specialty: word(&listing.said.specialty, TO_BE_CHOSEN),
+        scenario: word(&listing.said.scenario, TO_BE_CHOSEN),
         safety: false,
-        license: license(listing).to_owned(),
+        license: word(&listing.said.license, license(listing)),
         input,
         fps: None,
         models: Vec::new(),
@@ -71,19 +111,26 @@ pub fn manifest(parts: &[Part], listing: &Listing) -> Option<AppManifest> {
         steps,
         scene: Scene::default(),
         procedures: Vec::new(),
-        alarms: Vec::new(),
+        alarms: alarm(parts, &listing.said).into_iter().collect(),
         parameters: Vec::new(),
         resources: Resources { memory_mib: mebibytes.saturating_mul(4).clamp(512, 262_144), ..Resources::default() },
         providers: Vec::new(),
         golden: golden.collect(),
         card: ModelCard {
-            training_data: say("开发者尚未说明训练数据。", "The developer has not said yet what it was trained on."),
-            limits: say("开发者尚未说明适用范围。", "The developer has not said yet where it fails."),
+            training_data: text(
+                "card.training_data",
+                "开发者尚未说明训练数据。".to_owned(),
+                "The developer has not said yet what it was trained on.".to_owned(),
+            ),
+            limits: text("card.limits", "开发者尚未说明适用范围。".to_owned(), "The developer has not said yet where it fails.".to_owned()),
             metrics: Vec::new(),
         },
         media: Vec::new(),
     })
 }
+
+/// Stands for a specialty or scenario that is still to be chosen.
+pub const TO_BE_CHOSEN: &str = "to-be-chosen";
 
 /// A reading of a model as a step.
 fn step(part: &Part, reading: &Proposal) -> Step {
@@ -120,7 +167,7 @@ pub fn app_yaml(parts: &[Part], listing: &Listing, lang: &str) -> String {
     let value = written_out(serde_json::to_value(&manifest).unwrap_or_default());
     out.extend(yaml::lines(&value, "", &notes.comments));
     out.push(String::new());
-    out.extend(rule(parts, lang).iter().map(|line| comment(line)));
+    out.extend(rule(parts, &listing.said, lang).iter().map(|line| comment(line)));
     let others = parts.iter().flat_map(|part| part.readings.iter().skip(1).map(move |other| (part, other)));
     for (part, other) in others {
         out.push(String::new());
@@ -144,24 +191,59 @@ fn comment(text: &str) -> String {
     if line.is_empty() { "#".to_owned() } else { format!("# {line}") }
 }
 
-/// A rule to begin with.
-fn rule(parts: &[Part], lang: &str) -> Vec<String> {
-    let first = parts.first().and_then(|part| part.readings.first());
-    let condition = match first.and_then(|reading| reading.step.post.first()) {
-        Some(Post::Boxes(boxes)) => boxes.labels.first().map(|label| format!("detections.exists(d, d.label == '{}')", label.id)),
-        Some(Post::Classes(classes)) => {
-            classes.labels.first().map(|label| format!("classes.exists(c, c.label == '{}' && c.score > 0.5)", label.id))
+/// What an alarm can be for: the id of a label or value, and the condition that tells it.
+pub fn signs(parts: &[Part]) -> Vec<(String, String)> {
+    let posts = parts.iter().filter_map(|part| part.readings.first()).flat_map(|reading| &reading.step.post);
+    let of = |post: &Post| -> Vec<(String, String)> {
+        let labels =
+            |condition: &dyn Fn(&str) -> String| post.labels().iter().map(|label| (label.id.clone(), condition(&label.id))).collect();
+        match post {
+            Post::Values(values) => values.items.iter().map(|item| (item.id.clone(), format!("values['{}'] > 0.5", item.id))).collect(),
+            Post::Classes(_) => labels(&|id| format!("classes.exists(c, c.label == '{id}' && c.score > 0.5)")),
+            post if post.finds() => labels(&|id| format!("detections.exists(d, d.label == '{id}')")),
+            _ => Vec::new(),
         }
-        Some(Post::Values(values)) => values.items.first().map(|item| format!("values['{}'] > 0.5", item.id)),
-        _ => None,
     };
-    let Some(condition) = condition else { return Vec::new() };
+    posts.flat_map(of).collect()
+}
+
+/// Text of an alarm to begin with.
+fn alarm_text() -> Text {
+    say("{place}：请查看", "{place}: have a look")
+}
+
+/// The alarm that the developer wishes; none where the models say nothing that could be one's sign.
+fn alarm(parts: &[Part], said: &Said) -> Option<AlarmRule> {
+    let (level, sign) = said.alarm.as_ref()?;
+    let signs = signs(parts);
+    let (id, when) = signs.iter().find(|(id, _)| id == sign).or(signs.first())?;
+    Some(AlarmRule {
+        id: id.clone(),
+        when: when.clone(),
+        level: *level,
+        text: alarm_text(),
+        lasting: None,
+        hold: None,
+        per: Per::default(),
+    })
+}
+
+/// An alarm to begin with, as comments, where the developer wishes none yet.
+fn rule(parts: &[Part], said: &Said, lang: &str) -> Vec<String> {
+    let signs = signs(parts);
+    let Some((_, condition)) = signs.first().filter(|_| said.alarm.is_none()) else { return Vec::new() };
     let words = say("报警规则的一个例子：", "An example of an alarm:");
+    let Text { zh, en } = alarm_text();
     let lines = format!(
-        "{}\nalarms:\n  - id: seen\n    when: \"{condition}\"\n    level: notice\n    text: {{zh: \"{{place}}：请查看\", en: \"{{place}}: have a look\"}}",
+        "{}\nalarms:\n  - id: seen\n    when: \"{condition}\"\n    level: notice\n    text: {{zh: \"{zh}\", en: \"{en}\"}}",
         words.get(lang)
     );
     lines.lines().map(str::to_owned).collect()
+}
+
+/// Places of `app.yaml` that the developer has to fill in or to look at.
+pub fn open(parts: &[Part], listing: &Listing) -> BTreeSet<String> {
+    Notes::new(parts, listing, "en").comments.marked
 }
 
 /// Comments of a proposal.
@@ -174,7 +256,7 @@ impl Notes {
     fn new(parts: &[Part], listing: &Listing, lang: &str) -> Self {
         let file = files(parts);
         let mut head = vec![
-            say(format!("由 pithead init 根据 {file} 写成。"), format!("Written by pithead init from {file}.")).get(lang).to_owned(),
+            say(format!("由 Pithead 根据 {file} 写成。"), format!("Written by Pithead from {file}.")).get(lang).to_owned(),
             say(
                 format!("标有“{}”的行须由开发者填写或核对。", yaml::MARK),
                 format!("Lines marked \"{}\" are to be written or looked at by the developer.", yaml::MARK),
@@ -189,17 +271,24 @@ impl Notes {
             head.extend(reading.because.iter().chain(&reading.notes).map(|text| format!("- {}", text.get(lang))));
         }
         let mut notes = Self { head, comments: Comments::default() };
-        for path in ["title", "summary", "specialty", "scenario", "license", "card.training_data", "card.limits"] {
-            notes.comments.marked.insert(path.to_owned());
+        let known = &listing.said;
+        for path in ["title", "summary", "card.training_data", "card.limits"] {
+            if said(listing, path).is_none() {
+                notes.comments.marked.insert(path.to_owned());
+            }
         }
-        notes.add(
-            "specialty",
-            say(
+        for (path, word) in [("specialty", &known.specialty), ("scenario", &known.scenario), ("license", &known.license)] {
+            if word.is_empty() {
+                notes.comments.marked.insert(path.to_owned());
+            }
+        }
+        if known.specialty.is_empty() {
+            let words = say(
                 "市场分类中的专业与场景，例如 main-haulage、belt-foreign-object",
                 "specialty and scenario of the market's list, such as main-haulage and belt-foreign-object",
-            )
-            .get(lang),
-        );
+            );
+            notes.add("specialty", words.get(lang));
+        }
         for words in &listing.licenses {
             let words = labels::plain(words, 120);
             notes.add("license", say(format!("模型的元数据写着：{words}"), format!("the model's metadata say: {words}")).get(lang));
@@ -216,6 +305,9 @@ impl Notes {
         for (at, (_, reading)) in firsts().enumerate() {
             for question in &reading.questions {
                 let path = place(at, reading, question.about);
+                if known.settled.contains(&path) {
+                    continue;
+                }
                 notes.add(&path, &format!("{} ({}: {})", question.text.get(lang), word.get(lang), question.default));
                 notes.comments.marked.insert(path);
             }
@@ -230,7 +322,7 @@ impl Notes {
 }
 
 /// The place of `app.yaml` that a question about the step of this number is about.
-fn place(at: usize, proposal: &Proposal, topic: Topic) -> String {
+pub fn place(at: usize, proposal: &Proposal, topic: Topic) -> String {
     let (pre, columns) = match &proposal.step.pre {
         Pre::Image(_) => ("image", ""),
         Pre::Window(_) => ("window", "columns"),

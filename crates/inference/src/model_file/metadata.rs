@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Result, Walk, look, not_onnx};
 
 /// Most pairs that are kept.
@@ -15,7 +17,7 @@ const MAX_KEY: u64 = 256;
 const MAX_VALUE: u64 = 64 * 1024;
 
 /// Keys and values that an exporter wrote.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
     pairs: BTreeMap<String, String>,
     /// Pairs that were passed over: too many, too long, or no UTF-8.

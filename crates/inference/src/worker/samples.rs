@@ -17,6 +17,7 @@ use crate::{
     engine::Engine,
     error::{AppError, Result},
     golden,
+    measure::Turns,
     output::AppOutput,
     provider::Library,
     sandbox::Limits,
@@ -65,7 +66,11 @@ pub fn samples_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let inputs = args.next().map(PathBuf::from);
     let traced = args.next().is_some_and(|word| word == TRACE);
     print(&match confine_and_load(&dir, inputs.as_deref(), &lib, &limits, provider.as_ref()) {
-        Ok((_, engine)) => answers(&dir, inputs.as_deref(), traced, &engine),
+        Ok((_, engine)) => {
+            // Held until the end, so that no check measures beside this.
+            let _turns = Turns::join(&lib);
+            answers(&dir, inputs.as_deref(), traced, &engine)
+        }
         Err(e) => Answers::failed(e.code, e.message),
     })
 }

@@ -16,6 +16,7 @@ fn listing() -> Listing {
         bytes: 300 << 20,
         licenses: vec!["AGPL-3.0 License (https://ultralytics.com/license)".into()],
         samples: vec![("golden/1.jpg".into(), "golden/1.json".into())],
+        ..Listing::default()
     }
 }
 
@@ -114,7 +115,7 @@ fn what_the_file_says_needs_no_answer() {
     let marked: Vec<&str> = text.lines().filter(|line| line.ends_with(MARK)).collect();
     assert_eq!(marked.len(), 7, "{text}");
     for part in [
-        "# Written by pithead init from helmet best.onnx.\n",
+        "# Written by Pithead from helmet best.onnx.\n",
         "# helmet is read as yolo, because:\n# - metadata: Ultralytics 8.4, task detect\n",
         "\nlicense: AGPL-3.0-only  # edit\n",
         "          filter: linear\n",
