@@ -79,7 +79,8 @@ pub fn golden(args: &Golden, settings: &Checks) -> anyhow::Result<ExitCode> {
     let lang = args.told.language();
     let Some(manifest) = package::manifest(&args.dir, &args.told)? else { return Ok(ExitCode::from(AT_FAULT)) };
     let settings = with_library(settings, args.ort_lib.as_ref(), lang)?;
-    let answers = answer(&args.dir, (None, false), &settings, None, &args.told)?.ok_or_else(|| anyhow::anyhow!(lang.t("cli-engine-needed")))?;
+    let answers =
+        answer(&args.dir, (None, false), &settings, None, &args.told)?.ok_or_else(|| anyhow::anyhow!(lang.t("cli-engine-needed")))?;
     let paths: Vec<PathBuf> = manifest.golden.iter().map(|sample| args.dir.join(&sample.expect)).collect();
     for (path, result) in paths.iter().zip(&answers.results) {
         let half = path.with_extension("json.new");

@@ -112,7 +112,7 @@ pub async fn answer(app: &App, draft_id: &str) -> Result<()> {
             return Ok(Answers { fault, ..Answers::default() });
         };
         let dir = fs::canonicalize(dir)?;
-        Ok(worker::run_samples(&child.program, &[SAMPLES_COMMAND], (&dir, None), &child.lib, &child.limits, child.wall))
+        Ok(worker::run_samples(&child.program, &[SAMPLES_COMMAND], (&dir, None, false), (&child.lib, None), &child.limits, child.wall))
     };
     let answers = tokio::task::spawn_blocking(run).await.map_err(Error::internal)??;
     let results = results(app, &draft, answers).await?;

@@ -180,10 +180,10 @@ fn answer(loaded: &Loaded, request: Request, body: &[u8], started: Instant) -> R
     match request {
         Request::Info => text(serde_json::to_vec(&loaded.about)),
         Request::Golden => text(serde_json::to_vec(&golden::run(&mut app))),
-        Request::Predict { params, place } => {
+        Request::Predict { params, place, scene } => {
             // Before the agent takes this process for stuck and ends it, for whoever else waits. The time that others took counts.
             app.answer_by(Some(started + ANSWER));
-            let answer = app.predict(body, &params, &place);
+            let answer = app.predict_drawn(body, &scene, &params, &place);
             app.answer_by(None);
             // A line of an own step holds no line end; the agent knows these lines by how they begin.
             app.take_log().iter().for_each(|line| eprintln!("{STEP_SAYS}{line}"));

@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write};
 
+use app_package::pipeline::Drawn;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -42,6 +43,9 @@ pub enum Request {
         params: Map<String, Value>,
         /// Place for alarm texts.
         place: String,
+        /// What is drawn in the picture.
+        #[serde(default)]
+        scene: Drawn,
     },
     /// Tensors in the body.
     Infer {
@@ -132,7 +136,8 @@ mod tests {
     #[test]
     fn there_and_back() {
         let mut bytes = Vec::new();
-        write(&mut bytes, &Request::Predict { params: Map::new(), place: "3号皮带".into() }, b"a,b\n1,2\n").unwrap();
+        write(&mut bytes, &Request::Predict { params: Map::new(), place: "3号皮带".into(), scene: Drawn::default() }, b"a,b\n1,2\n")
+            .unwrap();
         let (request, body) = read::<Request>(&mut bytes.as_slice()).unwrap().unwrap();
         assert!(matches!(request, Request::Predict { place, .. } if place == "3号皮带"));
         assert_eq!(body, b"a,b\n1,2\n");

@@ -410,7 +410,7 @@ mod tests {
         let how = measured(1, 0.5, |_, _| 4.0).latency.measured.unwrap();
         assert!(!how.steady && how.spread < 1e-9 && (how.cpu_ms - 2.0).abs() < 1e-9, "{how:?}");
         // Steady, but beside others.
-        let how = rounds(1, 10, false, |sample| Ok(Run { sample, wall: 4.0, cpu: 4.0 })).unwrap().latency.measured.unwrap();
+        let how = rounds(1, 10, false, |sample| Ok(Run { sample, frames: 1, wall: 4.0, cpu: 4.0 })).unwrap().latency.measured.unwrap();
         assert!(!how.steady && !how.alone);
     }
 

@@ -35,6 +35,9 @@ pub struct AppOutput {
     /// What was counted in a clip.
     #[serde(skip_serializing_if = "Counts::is_empty")]
     pub counts: Counts,
+    /// Zones that the app does not work without and that are not drawn: nobody is ever in them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub undrawn: Vec<String>,
     /// Alarms raised, in the manifest's order; of a clip the episodes that began, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<RaisedAlarm>,

@@ -147,6 +147,11 @@ impl Places {
         self.zones.iter().map(move |area| (area.zone.id.as_str(), area.state(now)))
     }
 
+    /// Ids of the zones that must be drawn and are not.
+    pub fn undrawn(&self) -> impl Iterator<Item = &str> {
+        self.zones.iter().filter(|area| area.zone.required && area.corners.is_empty()).map(|area| area.zone.id.as_str())
+    }
+
     /// How the lines stand, by id.
     pub fn lines(&self) -> impl Iterator<Item = (&str, &LineState)> {
         self.lines.iter().map(|gate| (gate.line.id.as_str(), &gate.state))

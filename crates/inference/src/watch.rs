@@ -397,6 +397,7 @@ impl Whole {
                 event.missing = course.missing().into_iter().map(str::to_owned).collect();
             }
         }
+        whole.undrawn = watch.places.undrawn().map(str::to_owned).collect();
         whole.counts.lines = watch.places.counted();
         whole.counts.tracks = self.tracks.into_iter().map(|(label, ids)| (label, u32::try_from(ids.len()).unwrap_or(u32::MAX))).collect();
         whole

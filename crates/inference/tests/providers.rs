@@ -62,7 +62,7 @@ fn openvino_reproduces_the_golden_samples_of_real_models_in_the_confined_child()
 /// A demo app of which each golden sample promises to the last digit what the CPU gives.
 fn exact(name: &str) -> tempdir::Folder {
     let folder = tempdir::Folder::copy(&demo(name));
-    let answers = worker::run_samples(&child("samples_child"), &[], (&folder.0, None), (&lib(), None), &Limits::default(), WALL);
+    let answers = worker::run_samples(&child("samples_child"), &[], (&folder.0, None, false), (&lib(), None), &Limits::default(), WALL);
     assert_eq!(answers.fault, None);
     let yaml = std::fs::read_to_string(folder.0.join("app.yaml")).unwrap();
     let manifest: AppManifest = app_package::validate::parse(&yaml).unwrap();

@@ -16,7 +16,7 @@ use crate::release::model::{Channel, Release, ReleaseState};
 use crate::site::market::cached::cached;
 use crate::site::market::shown::{Shown, ShownListings};
 use crate::site::market::{compare, shown};
-use crate::site::parts::card::{PlanCard, alarm_level, alarm_text, plan_card};
+use crate::site::parts::card::{PlanCard, alarm_level, alarm_text, plan_card, required_zones};
 use crate::site::parts::chain::ChainLink;
 use crate::site::parts::comparison::ComparisonView;
 use crate::site::parts::listing::Listing;
@@ -89,6 +89,8 @@ pub struct ListingPage {
     pub limits: String,
     pub parameters: Vec<(String, String, String)>,
     pub alarms: Vec<(&'static str, String)>,
+    /// Zones that must be drawn, in words.
+    pub zones: String,
     pub versions: Vec<VersionRow>,
     /// That these are not all versions, in words; empty where they are.
     pub versions_cut: String,
@@ -157,6 +159,7 @@ impl ListingPage {
                 .iter()
                 .map(|p| (p.title.get(lang).to_owned(), p.default.to_string(), p.help.get(lang).to_owned()))
                 .collect(),
+            zones: required_zones(&page, manifest),
             alarms: manifest.alarms().iter().map(|a| (alarm_level(a.level), alarm_text(&page, manifest, a.text.get(lang)))).collect(),
             versions_cut: cut(&page, "listing-versions-cut", found.releases.len(), found.releases_total),
             versions: found

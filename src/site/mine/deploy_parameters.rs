@@ -10,6 +10,7 @@ use crate::base::i18n::error_text;
 use crate::fleet::parameters::{PREFIX, shown};
 use crate::fleet::service::deployment_plan::DeployChoices;
 use crate::http::page::{FormErrors, Page};
+use crate::site::parts::card::required_zones;
 
 /// One field of the parameter form.
 pub struct ParameterField {
@@ -93,6 +94,8 @@ pub struct ParametersStep {
     /// Nodes chosen: id and name.
     pub nodes: Vec<(String, String)>,
     pub fields: Vec<ParameterField>,
+    /// Zones that must be drawn, in words.
+    pub zones: String,
     pub errors: FormErrors,
     /// Messages on fields that the page does not show.
     pub others: Vec<String>,
@@ -123,6 +126,7 @@ impl ParametersStep {
             others: error.map(|e| unshown(&page, e, &fields)).unwrap_or_default(),
             errors: error.map(|e| FormErrors::of(&page, e)).unwrap_or_default(),
             fields,
+            zones: required_zones(&page, &choices.release.manifest),
             nodes,
             page,
         }

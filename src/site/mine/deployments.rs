@@ -16,9 +16,9 @@ use crate::fleet::service::deployment;
 use crate::fleet::service::deployment::{DeploymentDetail, DeploymentLine};
 use crate::http::page::{Ago, Page, PageResult, see_other_with};
 use crate::http::paging::{Before, paging};
-use crate::license::model::License;
 use crate::site::mine::deploy_parameters::ParameterField;
 use crate::site::mine::deploy_steps::{release_name, title};
+use crate::site::parts::card::required_zones;
 use crate::site::parts::chain::{self, ChainLink, Reader};
 use crate::site::parts::license::verdict_text;
 use crate::site::parts::node::{EventItem, NodeFault, fault_code, note, tone};
@@ -167,7 +167,7 @@ fn next(page: &Page, detail: &DeploymentDetail, now: Timestamp) -> String {
     }
     match detail.line.deployment.state {
         DeploymentState::Installed if !detail.node.online(now) => page.t("fleet-next-installed-offline"),
-        DeploymentState::Installed => runs(page, &detail.license, now),
+        DeploymentState::Installed => runs(page, detail, now),
         DeploymentState::Failed => failed(page, &detail.line.deployment, &detail.events),
         // A removed node hears of nothing any more: what was on it is still there.
         DeploymentState::Removed if detail.node.state == NodeState::Removed => page.t("fleet-next-node-removed"),
@@ -179,8 +179,10 @@ fn next(page: &Page, detail: &DeploymentDetail, now: Timestamp) -> String {
 }
 
 /// The next step for an app that runs: none, unless its licence requires one.
-fn runs(page: &Page, license: &License, now: Timestamp) -> String {
+fn runs(page: &Page, detail: &DeploymentDetail, now: Timestamp) -> String {
+    let (license, zones) = (&detail.license, required_zones(page, &detail.release.manifest));
     match license.verdict_at(now) {
+        Verdict::Valid { .. } if !zones.is_empty() => page.t1("fleet-next-zones", "zones", zones),
         Verdict::Valid { .. } => page.t("fleet-next-installed"),
         Verdict::Suspended if license.safety => page.t("fleet-next-safety-suspended"),
         Verdict::Revoked if license.safety => page.t("fleet-next-safety-revoked"),

@@ -84,11 +84,19 @@ pub fn alarm_text(page: &Page, manifest: &AppManifest, text: &str) -> String {
             None if name == "place" => out.push_str(&page.t("listing-place")),
             None if name == "label" => out.push_str(&page.t("listing-label")),
             None if name == "text" => out.push_str(&page.t("listing-text")),
+            None if name == "zone" => out.push_str(&page.t("listing-zone")),
+            None if name == "missing" => out.push_str(&page.t("listing-missing")),
             _ => out.push_str(name),
         }
         rest = after;
     }
     out + rest
+}
+
+/// Titles of the zones that an app does not work without; empty where it has none.
+pub fn required_zones(page: &Page, manifest: &AppManifest) -> String {
+    let zones = manifest.scene.zones.iter().filter(|zone| zone.required).map(|zone| zone.title.get(page.lang));
+    zones.collect::<Vec<_>>().join(if page.lang == "zh" { "、" } else { ", " })
 }
 
 /// The word of an alarm's level.

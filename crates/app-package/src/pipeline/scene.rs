@@ -157,6 +157,47 @@ pub struct Drawn {
     pub lines: BTreeMap<String, [[f64; 2]; 2]>,
 }
 
+/// Most corners of a zone.
+const MAX_CORNERS: usize = 32;
+/// Least length of a drawn line, in shares of the picture's sides.
+pub const LEAST_LINE: f64 = 0.01;
+
+impl Scene {
+    /// Why this cannot be drawn: a name that the app does not have, a zone of less than three corners or more than 32, what lies outside of the
+    /// picture, crosses itself or is too small.
+    pub fn refusal(&self, drawn: &Drawn) -> Option<String> {
+        let outside = |points: &[[f64; 2]]| points.iter().flatten().any(|share| !(0.0..=1.0).contains(share));
+        let zone = |(id, corners): (&String, &Vec<[f64; 2]>)| {
+            let what = if self.zones.iter().all(|zone| zone.id != *id) {
+                "is none of the app's zones"
+            } else if !(3..=MAX_CORNERS).contains(&corners.len()) {
+                "has less than 3 corners, or more than 32"
+            } else if outside(corners) {
+                "has a corner outside of the picture (0 to 1)"
+            } else {
+                match polygon_fault(corners)? {
+                    "polygon-crosses" => "crosses itself",
+                    _ => "is too small",
+                }
+            };
+            Some(format!("zone {id:?} {what}"))
+        };
+        let line = |(id, [a, b]): (&String, &[[f64; 2]; 2])| {
+            let what = if self.lines.iter().all(|line| line.id != *id) {
+                "is none of the app's lines"
+            } else if outside(&[*a, *b]) {
+                "has an end outside of the picture (0 to 1)"
+            } else if (a[0] - b[0]).hypot(a[1] - b[1]) < LEAST_LINE {
+                "is too short"
+            } else {
+                return None;
+            };
+            Some(format!("line {id:?} {what}"))
+        };
+        drawn.zones.iter().find_map(zone).or_else(|| drawn.lines.iter().find_map(line))
+    }
+}
+
 /// What is wrong with a drawn area: `None` where nothing is. Least area 0.1 % of the picture.
 pub fn polygon_fault(corners: &[[f64; 2]]) -> Option<&'static str> {
     let sides = || corners.iter().zip(corners.iter().cycle().skip(1));
@@ -196,6 +237,32 @@ pub fn segments_meet(one: [[f64; 2]; 2], other: [[f64; 2]; 2]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_drawn_is_refused_with_its_reason() {
+        let scene: Scene = serde_json::from_value(serde_json::json!({
+            "zones": [{"id": "danger", "title": {"en": "Danger"}}], "lines": [{"id": "gate", "title": {"en": "Gate"}}],
+        }))
+        .unwrap();
+        let told = |drawn: serde_json::Value| scene.refusal(&serde_json::from_value(drawn).unwrap());
+        let zone = |corners: serde_json::Value| told(serde_json::json!({"zones": {"danger": corners}}));
+        let good = serde_json::json!([[0, 0], [1, 0], [1, 1]]);
+        assert_eq!(told(serde_json::json!({"zones": {"danger": good}, "lines": {"gate": [[0, 0], [1, 1]]}})), None);
+        assert_eq!(told(serde_json::json!({})), None);
+        for (refused, words) in [
+            (told(serde_json::json!({"zones": {"fence": good}})), "zone \"fence\" is none"),
+            (told(serde_json::json!({"lines": {"danger": [[0, 0], [1, 1]]}})), "line \"danger\" is none"),
+            (zone(serde_json::json!([[0, 0], [1, 0]])), "less than 3"),
+            (zone(serde_json::json!(vec![[0.5, 0.5]; 33])), "more than 32"),
+            (zone(serde_json::json!([[0, 0], [1.1, 0], [1, 1]])), "outside"),
+            (zone(serde_json::json!([[0, 0], [1, 1], [1, 0], [0, 1]])), "crosses itself"),
+            (zone(serde_json::json!([[0, 0], [0.01, 0], [0.01, 0.01]])), "too small"),
+            (told(serde_json::json!({"lines": {"gate": [[0.5, 0.5], [0.5, 0.5]]}})), "too short"),
+            (told(serde_json::json!({"lines": {"gate": [[0.5, -0.1], [0.5, 0.5]]}})), "outside"),
+        ] {
+            assert!(refused.as_deref().is_some_and(|told| told.contains(words)), "{refused:?}: {words}");
+        }
+    }
 
     #[test]
     fn drawn_areas_are_plain_polygons() {

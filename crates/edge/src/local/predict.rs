@@ -2,7 +2,9 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use app_package::pipeline::Drawn;
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::body::body;
@@ -58,11 +60,12 @@ pub(super) async fn predict(
         }
         ApiError::new(StatusCode::NOT_FOUND, "app-not-running", format!("no app {name:?} runs here"))
     })?;
+    let scene = drawn(&request, &running)?;
     let input = body(&request, payload).await?;
     if input.bytes.is_empty() {
-        return Err(ApiError::bad("body-empty", "send the picture, the CSV or the WAV as the body"));
+        return Err(ApiError::bad("body-empty", "send the picture, the clip, the CSV or the WAV as the body"));
     }
-    let request = Request::Predict { params: running.values.clone(), place: running.wanted.place.clone() };
+    let request = Request::Predict { params: running.values.clone(), place: running.wanted.place.clone(), scene };
     let ((_, output), took) = infer(&running, &request, &input.bytes).await?;
     let output: Map<String, Value> =
         serde_json::from_slice(&output).map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "engine-failed", e.to_string()))?;
@@ -85,6 +88,23 @@ pub(super) async fn predict(
     }
     answer.extend(output);
     Ok(HttpResponse::Ok().json(answer))
+}
+
+#[derive(Default, Deserialize)]
+struct Query {
+    /// JSON of [`Drawn`].
+    scene: Option<String>,
+}
+
+/// What is drawn in the picture that comes. Code `scene-invalid`.
+fn drawn(request: &HttpRequest, running: &Running) -> Result<Drawn, ApiError> {
+    let query = web::Query::<Query>::from_query(request.query_string()).map_err(|e| ApiError::bad("scene-invalid", e.to_string()))?;
+    let Some(text) = &query.scene else { return Ok(Drawn::default()) };
+    let drawn: Drawn = serde_json::from_str(text).map_err(|e| ApiError::bad("scene-invalid", e.to_string()))?;
+    match running.manifest.scene.refusal(&drawn) {
+        Some(why) => Err(ApiError::bad("scene-invalid", why)),
+        None => Ok(drawn),
+    }
 }
 
 /// Keeps each alarm, whatever becomes of the others.

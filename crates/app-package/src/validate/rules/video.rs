@@ -7,12 +7,10 @@ use super::super::yaml::{Entry, Node};
 use super::parts::{self, Parts};
 use super::{items, objects, unique};
 use crate::fault::Fault;
-use crate::pipeline::{Direction, ProcedureState, TruthEvent, polygon_fault};
+use crate::pipeline::{Direction, LEAST_LINE, ProcedureState, TruthEvent, polygon_fault};
 
 /// Most pixels of a clip that is a model's input, in all its frames.
 const MAX_CLIP: i64 = 1 << 22;
-/// Least length of a drawn line, in shares of the picture's sides.
-const LEAST_LINE: f64 = 0.01;
 
 /// Whether the app reads moving pictures.
 pub(super) fn is(root: &Node) -> bool {
