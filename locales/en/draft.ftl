@@ -20,6 +20,8 @@ draft-open = { $n ->
    *[other] { $n } places are still open:
 }
 draft-nothing-open = Nothing is open any more.
+draft-yaml = app.yaml
+draft-try-again = Where labels or a size make it readable, write them here and look again.
 draft-choose = Choose
 draft-name = Name of the app
 draft-name-help = 1 to 60 lower-case letters, digits and single hyphens. It stands in the app's address and stays for ever.

@@ -382,7 +382,7 @@ fn about_model(page: &Page, reading: &Reading, form: &DraftForm) -> Vec<Field> {
         let known: Vec<&str> = reading.labels.iter().take(6).map(String::as_str).collect();
         let more = if reading.labels.len() > known.len() { " …" } else { "" };
         let hint = page.t2("draft-labels-help", "n", reading.labels.len(), "known", format!("{}{more}", known.join(", ")));
-        fields.push(field(page, form, "labels", asked(".labels"), hint));
+        fields.push(field(page, form, "labels", asked(".labels") || asked(".items"), hint));
     }
     if refused || reading.size.is_some() {
         let (width, height) = reading.size.unwrap_or((640, 640));

@@ -166,8 +166,11 @@ pub fn app_yaml(parts: &[Part], listing: &Listing, lang: &str) -> String {
     out.push(String::new());
     let value = written_out(serde_json::to_value(&manifest).unwrap_or_default());
     out.extend(yaml::lines(&value, "", &notes.comments));
-    out.push(String::new());
-    out.extend(rule(parts, &listing.said, lang).iter().map(|line| comment(line)));
+    let rule = rule(parts, &listing.said, lang);
+    if !rule.is_empty() {
+        out.push(String::new());
+        out.extend(rule.iter().map(|line| comment(line)));
+    }
     let others = parts.iter().flat_map(|part| part.readings.iter().skip(1).map(move |other| (part, other)));
     for (part, other) in others {
         out.push(String::new());

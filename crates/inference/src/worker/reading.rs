@@ -283,7 +283,7 @@ fn described(order: &ReadingOrder, running: &[usize], models: &[Known], given: &
     Reading {
         facts: None,
         input: first.map(|reading| reading.input.as_str().to_owned()).unwrap_or_default(),
-        labels: post.map(Post::labels).unwrap_or_default().iter().map(|label| label.text.get("zh").to_owned()).collect(),
+        labels: post.map(words).unwrap_or_default(),
         size: first.and_then(|reading| match &reading.step.pre {
             Pre::Image(image) => Some((image.width, image.height)),
             _ => None,
@@ -311,6 +311,15 @@ fn described(order: &ReadingOrder, running: &[usize], models: &[Known], given: &
         yaml,
         refusal: None,
     }
+}
+
+/// Words of what a model tells apart, or of its values.
+fn words(post: &Post) -> Vec<String> {
+    let texts: Vec<&Text> = match post {
+        Post::Values(values) => values.items.iter().map(|item| &item.text).collect(),
+        post => post.labels().iter().map(|label| &label.text).collect(),
+    };
+    texts.into_iter().map(|text| text.get("zh").to_owned()).collect()
 }
 
 /// What the parent is told of the model that runs as this number.
