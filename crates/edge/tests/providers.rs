@@ -109,7 +109,7 @@ fn exact() -> (BTreeMap<String, Vec<u8>>, AppManifest) {
     let yaml = std::fs::read_to_string(dir.join("app.yaml")).unwrap();
     let mut manifest = app_package::validate::parse(&yaml).unwrap();
     let engine = OnnxRuntime::init(&ort_lib()).unwrap();
-    let answers = inference::worker::answers(&dir, None, &engine);
+    let answers = inference::worker::answers(&dir, None, false, &engine);
     assert_eq!(answers.fault, None);
     let mut files = BTreeMap::from([("model.onnx".to_owned(), std::fs::read(dir.join("model.onnx")).unwrap())]);
     for (sample, result) in manifest.golden.iter_mut().zip(&answers.results) {

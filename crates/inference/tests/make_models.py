@@ -191,3 +191,15 @@ save(
     [vi("x", [1, 1, 36, 64]), vi("state", ["n"])],
     [vi("y", [1]), vi("next", ["m"])],
 )
+
+# A detector of two labels as Ultralytics exports it, metadata and all, that finds nothing.
+graph = h.make_graph(
+    [h.make_node("ReduceMean", ["images"], ["mean"], keepdims=0), h.make_node("Mul", ["mean", "zeros"], ["output0"])],
+    "finder",
+    [vi("images", [1, 3, 64, 64])],
+    [vi("output0", [1, 6, 84])],
+    [n.from_array(np.zeros((1, 6, 84), np.float32), "zeros")],
+)
+finder = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=8, producer_name="pytorch")
+h.set_model_props(finder, {"task": "detect", "names": "{0: 'person', 1: 'helmet'}", "stride": "32", "imgsz": "[64, 64]", "batch": "1"})
+onnx.save(finder, os.path.join(HERE, "finder.onnx"))

@@ -145,9 +145,9 @@ mod tempdir {
             let entry = entry.unwrap();
             let target = to.join(entry.file_name());
             if entry.file_type().unwrap().is_dir() {
-                copy(&entry.path(), &target)
+                copy(&entry.path(), &target);
             } else {
-                drop(std::fs::copy(entry.path(), target).unwrap())
+                std::fs::copy(entry.path(), target).map(drop).unwrap();
             }
         }
     }

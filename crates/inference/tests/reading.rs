@@ -105,8 +105,8 @@ fn a_model_becomes_a_form_and_its_answers_an_app() {
 #[test]
 fn later_models_follow_the_finders_unless_they_are_told_otherwise() {
     let folder = Folder::new("order");
-    folder.model("a.onnx", "grid.onnx");
-    folder.model("b.onnx", "boxes.onnx");
+    folder.model("a.onnx", "means.onnx");
+    folder.model("b.onnx", "finder.onnx");
     let alone = folder.read(&order(&["a.onnx"]));
     assert!(alone.refusal.is_none(), "{:?}", alone.refusal);
     let wanted = order(&["a.onnx", "b.onnx"]);
@@ -193,17 +193,16 @@ fn files_that_are_no_app_are_refused_with_what_to_do() {
 #[test]
 fn a_later_answer_settles_a_question() {
     let folder = Folder::new("settled");
-    folder.model("helmet.onnx", "boxes.onnx");
+    folder.model("helmet.onnx", "means.onnx");
     let wanted = order(&["helmet.onnx"]);
     let read = folder.read(&wanted);
     let asked: Vec<_> = read.models[0].questions.iter().map(|question| question.topic).collect();
-    println!("{read:#?}");
-    if let Some(question) = read.models[0].questions.iter().find(|question| question.topic == Topic::Labels) {
-        assert!(read.open.contains(&question.place), "{asked:?} {:?}", read.open);
-        let labels = (0..read.labels.len()).map(|n| format!("word {n}")).collect();
-        let form = FormAnswers { labels, ..wanted.form.clone() };
-        let next = folder.read(&ReadingOrder { facts: read.facts.clone(), form, ..wanted });
-        assert!(next.yaml.contains("word 0") && !next.open.contains(&question.place), "{:?}", next.open);
-        assert_ne!(read.runs, next.runs);
-    }
+    let question = read.models[0].questions.iter().find(|question| question.topic == Topic::Labels);
+    let question = question.unwrap_or_else(|| panic!("{asked:?}"));
+    assert!(read.open.contains(&question.place), "{asked:?} {:?}", read.open);
+    let labels = (0..read.labels.len()).map(|n| format!("word {n}")).collect();
+    let form = FormAnswers { labels, ..wanted.form.clone() };
+    let next = folder.read(&ReadingOrder { facts: read.facts.clone(), form, ..wanted });
+    assert!(next.yaml.contains("word 0") && !next.open.contains(&question.place), "{:?}", next.open);
+    assert_ne!(read.runs, next.runs);
 }

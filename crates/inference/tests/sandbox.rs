@@ -45,7 +45,8 @@ fn hostile_code_in_place_of_the_engine_reaches_nothing() {
     let alone = ALONE.lock().unwrap();
     let output = Command::new(child())
         .args([&package.dir, &library])
-        .args([limits.memory_bytes, limits.cpu_seconds, limits.open_files, 1, 1].map(|n| n.to_string()))
+        .args([limits.memory_bytes, limits.cpu_seconds, limits.open_files, 1].map(|n| n.to_string()))
+        .args(["cpu", "1"])
         .env_clear()
         .envs([("TARGET", target.id().to_string()), ("SECRET", secret.display().to_string())])
         .stdin(Stdio::null())
