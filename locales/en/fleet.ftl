@@ -96,6 +96,7 @@ fleet-plots = Measurements
 fleet-plot-latency = Latency, median and 95th percentile
 fleet-plot-latency-several = Latency, 95th percentile of each app
 fleet-plot-inferences = Inferences
+fleet-failed-inputs = Inputs refused or failed
 fleet-plot-inferences-rate = Inferences per minute
 fleet-plot-memory = Memory
 fleet-plot-cpu = Processor

@@ -87,6 +87,7 @@ fleet-plots = 测量数据
 fleet-plot-latency = 延迟（中位数与 95 分位）
 fleet-plot-latency-several = 延迟（各应用的 95 分位）
 fleet-plot-inferences = 推理次数
+fleet-failed-inputs = 被拒绝或失败的输入
 fleet-plot-inferences-rate = 每分钟推理次数
 fleet-plot-memory = 内存
 fleet-plot-cpu = 处理器

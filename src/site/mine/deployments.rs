@@ -144,6 +144,8 @@ pub struct DeploymentLive {
     pub node_state: &'static str,
     /// Inferences since the agent started.
     pub inferences: String,
+    /// Inputs that were refused or failed since then; empty where none.
+    pub failed: String,
     /// Median and p95 latency.
     pub latency: String,
     pub memory: String,
@@ -230,13 +232,20 @@ impl DeploymentLive {
     /// From the detail.
     fn of(page: &Page, DeploymentView { detail, sample, links }: &DeploymentView, now: Timestamp) -> Self {
         let d = &detail.line.deployment;
-        let (inferences, latency, memory, restarts, sampled) = match sample {
+        let (inferences, failed, latency, memory, restarts, sampled) = match sample {
             Some(s) => {
                 // Show a dash before the first inference: 0 ms would read as a very good latency.
                 let none = || "–".to_owned();
                 let latency = if s.p95_ms > 0.0 { format!("{:.1} / {:.1} ms", s.p50_ms, s.p95_ms) } else { none() };
                 let memory = if s.memory_bytes > 0 { page.bytes(&s.memory_bytes) } else { none() };
-                (page.count(&s.inferences), latency, memory, page.count(&s.restarts), page.ago(&s.at))
+                (
+                    page.count(&s.inferences),
+                    if s.errors > 0 { page.count(&s.errors) } else { String::new() },
+                    latency,
+                    memory,
+                    page.count(&s.restarts),
+                    page.ago(&s.at),
+                )
             }
             None => Default::default(),
         };
@@ -255,6 +264,7 @@ impl DeploymentLive {
             fault: NodeFault::of(page, d.error.as_deref()),
             node_state: detail.node.shown_state(now),
             inferences,
+            failed,
             latency,
             memory,
             restarts,

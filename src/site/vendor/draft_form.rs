@@ -13,7 +13,6 @@ use inference::worker::{FormAnswers, ModelReading, Reading};
 use crate::base::error::{Error, Result};
 use crate::catalog::model::{Scenario, SlugName};
 use crate::draft::model::{Draft, DraftState};
-use crate::draft::service::topic;
 use crate::http::extract::FormPairs;
 use crate::http::page::{FormErrors, Page};
 use crate::site::parts::report::reason;
@@ -237,7 +236,6 @@ pub struct SampleView {
 pub struct DraftPage {
     pub page: Page,
     pub id: String,
-    pub topic: String,
     pub state: DraftState,
     pub form: DraftForm,
     pub errors: FormErrors,
@@ -286,7 +284,6 @@ impl DraftPage {
         let is_answered = draft.is_answered();
         Self {
             id: draft.id.clone(),
-            topic: topic(&draft.id),
             state: draft.state,
             errors: error.map_or_else(FormErrors::default, |e| FormErrors::of(&page, e)),
             refusal: reading
