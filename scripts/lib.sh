@@ -61,6 +61,28 @@ install_debian() {
 # free_port: a TCP port of 127.0.0.1 that nobody uses at this moment.
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
+# is_sha256 HASH FILE: whether a file is there and has this hash.
+is_sha256() { [ -f "$2" ] && printf '%s  %s\n' "$1" "$2" | sha256sum --check --status; }
+
+# pinned_wheel PACKAGE VERSION PLATFORM SHA256 FOLDER WORK SIZE: brings the wheel of CPython 3.11, out of FOLDER if it lies there, into WORK and
+# prints its path there.
+pinned_wheel() {
+  local package=$1 version=$2 platform=$3 sha256=$4 folder=$5 work=$6 size=$7 wheel
+  wheel=${package//-/_}-$version-cp311-cp311-$platform.whl
+  if is_sha256 "$sha256" "$folder/$wheel"; then
+    cp "$folder/$wheel" "$work/"
+  else
+    python3 -m pip --version >/dev/null 2>&1 || die "pip is missing: apt-get install python3-pip"
+    say "getting $package $version (about $size MB)"
+    python3 -m pip --disable-pip-version-check --no-input download --quiet --retries 5 --timeout 60 --no-deps --only-binary=:all: \
+      --implementation cp --python-version 3.11 --abi cp311 --platform "$platform" --dest "$work" "$package==$version" >&2 \
+      || die "pip could not get $package $version; without a network, lay $wheel into $folder and run this again"
+    [ -f "$work/$wheel" ] || die "pip brought another file than $wheel: $(ls "$work")"
+    is_sha256 "$sha256" "$work/$wheel" || die "$wheel has not the pinned sha256; nothing of it was used"
+  fi
+  printf '%s\n' "$work/$wheel"
+}
+
 # python_tools [LIST NAME]: a venv .cache/NAME with the packages of LIST, by default those of the tests; prints its interpreter.
 python_tools() {
   local list=${1:-scripts/test-requirements.txt} venv=$cache/${2:-venv} stamp

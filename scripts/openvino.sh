@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # openvino.sh [FOLDER]: puts an ONNX Runtime with OpenVINO built in (pinned versions and hashes) into FOLDER, by default
 # .cache/openvino/<version>, and prints the path of its libonnxruntime.so.<version>: what follows `openvino=` in `--provider`. Does nothing but
-# check the hashes when all is there already. Without a network, lay the wheel named below into FOLDER first.
+# check the hashes when all is there already. Without a network, lay the wheel into FOLDER first; what fails names it.
 #
 # It comes out of the `onnxruntime-openvino` wheel (MIT licence), for x86-64 alone. The newer plugin, `onnxruntime-ep-openvino`, is for nodes with
 # processors of Intel: on others it offers no device. The parts for graphics and neural processors stay in the wheel.
@@ -9,7 +9,6 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 version=1.24.1
-wheel=onnxruntime_openvino-$version-cp311-cp311-manylinux_2_28_x86_64.whl
 wheel_sha256=3007c803634cc69c6d52af1dea7ce729d9bb62b9a11070fd2f959119199007a8
 parts="2d963a419b96018b79dfe63bb50120ddcb724149912a8a6d8ac747a557c089f4  libonnxruntime.so.$version
 bf0159d2681d76e7de03fbd302a9204e5490f30816bd41826d57acf7a8dff363  libonnxruntime_providers_openvino.so
@@ -24,7 +23,6 @@ folder=${1:-$cache/openvino/$version}
 library=$folder/libonnxruntime.so.$version
 
 whole() { [ -d "$1" ] && (cd "$1" && printf '%s\n' "$parts" | sha256sum --check --status 2>/dev/null); }
-is() { [ -f "$2" ] && printf '%s  %s\n' "$1" "$2" | sha256sum --check --status; }
 
 if whole "$folder"; then printf '%s\n' "$library"; exit 0; fi
 command -v python3 >/dev/null || die "python3 is missing: apt-get install python3 python3-pip"
@@ -32,30 +30,20 @@ mkdir -p "$folder"
 work=$(mktemp -d "$folder/.new.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-if is "$wheel_sha256" "$folder/$wheel"; then
-  cp "$folder/$wheel" "$work/"
-else
-  python3 -m pip --version >/dev/null 2>&1 || die "pip is missing: apt-get install python3-pip"
-  say "getting ONNX Runtime $version with OpenVINO (about 84 MB)"
-  python3 -m pip --disable-pip-version-check --no-input download --quiet --retries 5 --timeout 60 --no-deps --only-binary=:all: \
-    --implementation cp --python-version 3.11 --abi cp311 --platform manylinux_2_28_x86_64 --dest "$work" "onnxruntime-openvino==$version" >&2 \
-    || die "pip could not get onnxruntime-openvino $version; without a network, lay $wheel into $folder and run this again"
-  [ -f "$work/$wheel" ] || die "pip brought another file than $wheel: $(ls "$work")"
-  is "$wheel_sha256" "$work/$wheel" || die "$wheel has not the pinned sha256; nothing of it was used"
-fi
+wheel=$(pinned_wheel onnxruntime-openvino "$version" manylinux_2_28_x86_64 "$wheel_sha256" "$folder" "$work" 84)
 
 # The licence texts stay next to the libraries: they have to travel with them.
 mkdir "$work/parts"
 python3 - "$work" <<PY
 import pathlib, sys, zipfile
 folder = pathlib.Path(sys.argv[1])
-with zipfile.ZipFile(folder / "$wheel") as archive:
+with zipfile.ZipFile("$wheel") as archive:
     for name in [line.split()[1] for line in """$parts""".splitlines()]:
         (folder / "parts" / name).write_bytes(archive.read(f"onnxruntime/capi/{name}"))
     for name in ["LICENSE", "ThirdPartyNotices.txt"]:
         (folder / "parts" / name).write_bytes(archive.read(f"onnxruntime/{name}"))
 PY
-whole "$work/parts" || die "a library in $wheel has not the pinned sha256"
+whole "$work/parts" || die "a library in ${wheel##*/} has not the pinned sha256"
 chmod 0755 "$work/parts/"*.so*
 mv -f "$work/parts/"* "$folder/"
 printf '%s\n' "$library"

@@ -28,7 +28,9 @@ pub use self::pre::{
     PreColumns, PreImage, PreSound, PreWindow, Spectrum, SpectrumLayout, SpectrumLog, SpectrumNorm, SpectrumScale, Taper, Tiles,
     WindowLayout,
 };
-pub use self::scene::{Anchor, Drawn, LEAST_LINE, Line, Procedure, ProcedureStep, Scene, Track, Zone, polygon_fault, segments_meet, side};
+pub use self::scene::{
+    Anchor, Drawn, Line, Procedure, ProcedureStep, Scene, Track, Zone, line_is_short, polygon_fault, segments_meet, side,
+};
 use crate::span::Span;
 use crate::text::Text;
 

@@ -26,26 +26,17 @@ use serde_json::{Map, json};
 const PAIRS: usize = 60;
 const WARM: usize = 5;
 
-/// The best label of each of 8,400 rows of `[84, 8400]`, as plain C does it: label by label for each row.
-const BEST: &str = r#"(module
-  (memory (export "memory") 60)
-  (func (export "pithead_abi") (result i32) i32.const 1)
-  (func (export "alloc") (param i32) (result i32) i32.const 131072)
-  (func (export "run") (param i32 i32) (result i64)
-    (local $i i32) (local $c i32) (local $at i32) (local $best f32) (local $label i32) (local $s f32)
-    (loop $rows
-      (local.set $best (f32.const -1)) (local.set $c (i32.const 0))
-      (local.set $at (i32.add (i32.add (local.get 0) (i32.const 134528)) (i32.shl (local.get $i) (i32.const 2))))
-      (loop $labels
-        (local.set $s (f32.load (local.get $at)))
-        (if (f32.gt (local.get $s) (local.get $best)) (then (local.set $best (local.get $s)) (local.set $label (local.get $c))))
-        (local.set $at (i32.add (local.get $at) (i32.const 33600)))
-        (local.set $c (i32.add (local.get $c) (i32.const 1)))
-        (br_if $labels (i32.lt_u (local.get $c) (i32.const 80))))
-      (f32.store (i32.add (i32.const 1024) (i32.shl (local.get $i) (i32.const 2))) (f32.convert_i32_u (local.get $label)))
-      (local.set $i (i32.add (local.get $i) (i32.const 1)))
-      (br_if $rows (i32.lt_u (local.get $i) (i32.const 8400))))
-    i64.const 0))"#;
+/// A module that looks for the best label of each of 8,400 rows.
+fn best() -> Vec<u8> {
+    let run = include_str!("../src/own/tests/best.wat");
+    let text = format!(
+        "(module (memory (export \"memory\") 60)
+            (func (export \"pithead_abi\") (result i32) i32.const 1)
+            (func (export \"alloc\") (param i32) (result i32) i32.const 131072)
+            (func (export \"run\") (param i32 i32) (result i64) {run}))"
+    );
+    wat::parse_str(text).unwrap()
+}
 
 /// Medians in ms of two things done in turn.
 fn pairs(mut first: impl FnMut(), mut second: impl FnMut()) -> [f64; 2] {
@@ -108,7 +99,7 @@ fn main() {
     let [whole, bare] = answer(&mut open(&engine, &folder.join("heads")));
     // The picture is one of 64 × 64: what is left is the decoding.
     println!("decode_ms {:.3}", whole - bare);
-    std::fs::write(folder.join("own/best.wasm"), wat::parse_str(BEST).unwrap()).unwrap();
+    std::fs::write(folder.join("own/best.wasm"), best()).unwrap();
     let [whole, bare] = answer(&mut open(&engine, &folder.join("own")));
     println!("own_ms {:.2}", whole - bare);
     let mut cnn = open(&engine, &folder.join("cnn"));

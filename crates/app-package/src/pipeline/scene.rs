@@ -160,7 +160,12 @@ pub struct Drawn {
 /// Most corners of a zone.
 const MAX_CORNERS: usize = 32;
 /// Least length of a drawn line, in shares of the picture's sides.
-pub const LEAST_LINE: f64 = 0.01;
+const LEAST_LINE: f64 = 0.01;
+
+/// Whether a drawn line is too short to have two sides.
+pub fn line_is_short([a, b]: [[f64; 2]; 2]) -> bool {
+    (a[0] - b[0]).hypot(a[1] - b[1]) < LEAST_LINE
+}
 
 impl Scene {
     /// Why this cannot be drawn: a name that the app does not have, a zone of less than three corners or more than 32, what lies outside of the
@@ -187,7 +192,7 @@ impl Scene {
                 "is none of the app's lines"
             } else if outside(&[*a, *b]) {
                 "has an end outside of the picture (0 to 1)"
-            } else if (a[0] - b[0]).hypot(a[1] - b[1]) < LEAST_LINE {
+            } else if line_is_short([*a, *b]) {
                 "is too short"
             } else {
                 return None;

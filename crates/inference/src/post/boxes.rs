@@ -64,7 +64,9 @@ fn found(p: &PostBoxes, parts: &Parts, masks: Option<&Masks>, geometry: &Geometr
         (None, BoxUnit::Source) => geometry.within(left, top, right, bottom),
         (None, BoxUnit::Pixels | BoxUnit::Relative) => geometry.to_source(left, top, right, bottom),
     };
-    let (Some(bbox), Some(label)) = (bbox, p.labels.get(c.label)) else { return Ok(None) };
+    // Sides may be too long for FP32 though both ends of them are not.
+    let whole = turned.iter().flatten().flatten().all(|number| number.is_finite());
+    let (Some(bbox), Some(label), true) = (bbox, p.labels.get(c.label), whole) else { return Ok(None) };
     let mut detection = Detection { corners: turned, ..Detection::new(label.id.clone(), c.score, bbox) };
     if let Some(masks) = masks {
         detection.mask = masks.of(c.row, bbox, geometry);

@@ -97,7 +97,8 @@ fn turned_box(p: &PostGrid, group: &Group, cells: &[f32], raster: &Raster<'_>) -
         return None;
     }
     let score = mean_inside(&turned::corners(centre, [w, h], angle), cells, columns);
-    if score.is_nan() || score < p.mean.unwrap_or(0.0) {
+    // Sums of numbers near the largest of FP32 have no end.
+    if !score.is_finite() || score < p.mean.unwrap_or(0.0) {
         return None;
     }
     let (centre, sides, angle) = match p.unclip {

@@ -7,7 +7,7 @@ use super::super::yaml::{Entry, Node};
 use super::parts::{self, Parts};
 use super::{items, objects, unique};
 use crate::fault::Fault;
-use crate::pipeline::{Direction, LEAST_LINE, ProcedureState, TruthEvent, polygon_fault};
+use crate::pipeline::{Direction, ProcedureState, TruthEvent, line_is_short, polygon_fault};
 
 /// Most pixels of a clip that is a model's input, in all its frames.
 const MAX_CLIP: i64 = 1 << 22;
@@ -235,7 +235,7 @@ fn shape_fault(kind: &str, entry: &Entry) -> Option<&'static str> {
     };
     let points: Vec<[f64; 2]> = entry.value.items().iter().map(point).collect::<Option<_>>()?;
     match (kind, points.as_slice()) {
-        ("lines", [[ax, ay], [bx, by]]) => ((ax - bx).hypot(ay - by) < LEAST_LINE).then_some("line-short"),
+        ("lines", [a, b]) => line_is_short([*a, *b]).then_some("line-short"),
         ("zones", corners @ [_, _, _, ..]) if corners.len() <= 32 => polygon_fault(corners),
         _ => None,
     }

@@ -256,3 +256,19 @@ fn shapes_that_lie_are_refused() {
     }
     assert_eq!(found(&step, &named([rows()])).unwrap_err().message, "the model gave no output `t`");
 }
+
+#[test]
+fn what_is_too_large_for_a_float_is_no_object() {
+    // Finite as the model gives it, and no more so in the source picture, which is twice as large.
+    let turned = step(&["a"], json!({"row": ["box", "score", "angle"]}));
+    let rows = floats(&[1, 2, 6], &[0.0, 0.0, 3e38, 3e38, 0.9, 0.3, 32.0, 32.0, 20.0, 8.0, 0.8, 0.3]);
+    let out = run(&[turned], &named([("o", rows)]), Some(&LETTERBOX)).unwrap();
+    assert_eq!(out.detections.iter().map(|found| found.score).collect::<Vec<_>>(), [0.8]);
+    // The mean of a turned box sums its cells up.
+    let label = json!({"id": "a", "text": {"zh": "a", "en": "a"}});
+    let grid: Post = serde_json::from_value(json!({"grid": {"output": "o", "labels": [label], "score": 0.4, "turn": true}})).unwrap();
+    for (cell, found) in [(f32::MAX, 0), (0.5, 1)] {
+        let cells = floats(&[1, 1, 12, 12], &[cell; 144]);
+        assert_eq!(run(std::slice::from_ref(&grid), &named([("o", cells)]), Some(&PLAIN)).unwrap().detections.len(), found);
+    }
+}
