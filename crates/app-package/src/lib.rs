@@ -21,6 +21,7 @@ pub mod pipeline;
 pub mod public_key;
 pub mod root;
 pub mod span;
+pub mod stream;
 pub mod text;
 pub mod validate;
 
