@@ -6,12 +6,14 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use app_package::digest::Digest;
 use app_package::keys::KeySet;
 use app_package::license::{Purpose, Verdict};
-use app_package::margo::{State, StateManifest};
+use app_package::margo::{DeploymentStatus, State, StateManifest};
+use app_package::stream::Kind;
 use chrono::{DateTime, Utc};
 use inference::provider::Library;
 use tokio::sync::Notify;
@@ -19,6 +21,7 @@ use tokio::sync::Notify;
 use crate::apps::Apps;
 use crate::clock::Clock;
 use crate::cloud::{Cloud, MAX_DOCUMENT, check_digest};
+use crate::episodes::Episodes;
 use crate::fault::Fault;
 use crate::identity::Identity;
 use crate::link::Link;
@@ -29,6 +32,7 @@ use crate::state::{StateFile, status_of};
 use crate::store::Store;
 use crate::telemetry::{Node, Stats};
 use crate::trust::Trust;
+use crate::usage::Usage;
 use crate::{files, machine, model};
 
 /// Fault of a licence by a key that is trusted no longer.
@@ -96,8 +100,12 @@ pub struct Agent {
     pub state: StateFile,
     /// Running deployments.
     pub apps: Apps,
-    /// Heartbeats and alarms that the server has not accepted yet.
+    /// What the server has not taken yet.
     pub outbox: Outbox,
+    /// Alarms that go on.
+    pub episodes: Episodes,
+    /// Counters over restarts.
+    pub usage: Usage,
     /// The node's own load.
     pub node: Node,
     /// Rung when the desired state changed.
@@ -150,7 +158,9 @@ impl Agent {
             store: Store::open(&config.data.join("store"))?,
             state: StateFile::open(&config.data)?,
             apps: Apps::default(),
-            outbox: Outbox::open(&config.data.join("outbox.jsonl"))?,
+            outbox: Outbox::open(&config.data)?,
+            episodes: Episodes::open(&config.data),
+            usage: Usage::open(&config.data),
             node: Node::default(),
             changed: Notify::new(),
             unsent: Notify::new(),
@@ -222,6 +232,16 @@ impl Agent {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner).entry((id.to_owned(), release.clone())).or_default().clone()
     }
 
+    /// What each release in each deployment has done since the start of the agent, by meter.
+    pub fn counted(&self) -> Vec<((String, String), BTreeMap<&'static str, u64>)> {
+        let stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = |stats: &Stats| {
+            let meters = [("inferences", &stats.inferences), ("errors", &stats.errors)];
+            meters.into_iter().map(|(meter, count)| (meter, count.load(Ordering::Relaxed))).collect()
+        };
+        stats.iter().map(|((id, release), stats)| ((id.clone(), release.to_string()), counts(stats))).collect()
+    }
+
     /// Remembers app and version of a deployment, for [`Self::phases`].
     pub fn note(&self, id: &str, wanted: &Wanted) {
         let mut phases = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
@@ -268,7 +288,8 @@ impl Agent {
         self.phases.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Queues the state of a deployment for the server; on a full disk it waits in memory. Only the last state of each deployment waits.
+    /// Queues the state of a deployment for the server; on a full disk it waits in memory. Each is a record, and the last of each deployment
+    /// waits for Margo's status post.
     pub fn report(&self, id: &str, component: &str, adopted: u64, state: State, fault: Option<&Fault>) {
         if let Some(fault) = fault {
             tracing::warn!(deployment = id, state = state.as_str(), %fault, "deployment");
@@ -291,8 +312,17 @@ impl Agent {
             }
         }
         let status = status_of(id, component, adopted, state, fault);
+        self.record(&status);
         self.state.hold(|s| s.unsent.insert(id.to_owned(), status));
         self.unsent.notify_one();
+    }
+
+    /// Puts a state into its stream.
+    fn record(&self, status: &DeploymentStatus) {
+        let body = serde_json::to_value(status).ok().and_then(|value| value.as_object().cloned()).unwrap_or_default();
+        if let Err(fault) = self.outbox.push(Kind::Status, self.clock.now(), self.clock.state(), body) {
+            tracing::error!(%fault, "a state could not be stored");
+        }
     }
 
     /// Remembers the version of ONNX Runtime, or why it cannot be used.

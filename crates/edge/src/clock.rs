@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use app_package::stream::ClockState;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::fault::Fault;
@@ -126,6 +127,15 @@ impl Clock {
     pub fn now(&self) -> DateTime<Utc> {
         let (system, floor, platform) = self.parts();
         judged(system, floor, platform)
+    }
+
+    /// What the time to go by is worth.
+    pub fn state(&self) -> ClockState {
+        match (self.platform().is_some(), self.fault().is_some()) {
+            (false, _) => ClockState::Untrusted,
+            (true, true) => ClockState::Adjusted,
+            (true, false) => ClockState::Trusted,
+        }
     }
 
     /// The time to judge by what runs: no word that nobody has signed ends it. Where the platform never signed a time, it is [`Self::now`].

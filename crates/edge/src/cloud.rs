@@ -18,6 +18,7 @@ use app_package::orders::MAX_REVOCATIONS_BYTES;
 
 use crate::clock::Clock;
 use crate::fault::Fault;
+use crate::outbox::Answer;
 
 /// Largest state manifest, deployment document, image manifest or index, in bytes.
 pub const MAX_DOCUMENT: usize = 4 * 1024 * 1024;
@@ -206,19 +207,14 @@ impl Cloud {
         Ok(())
     }
 
-    /// Sends reports (JSON text); gives the number up to which they are accepted.
-    pub async fn reports(&self, body: String) -> Result<u64, Refusal> {
-        #[derive(serde::Deserialize)]
-        struct Accepted {
-            accepted_through: u64,
-        }
+    /// Sends what the outbox has (JSON text).
+    pub async fn reports(&self, body: String) -> Result<Answer, Refusal> {
         let call = self.client().post(self.url("/edge/reports")).header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
         let answer = self.ask(call.timeout(CALL)).await.map_err(|fault| (fault, None))?;
         if !answer.status().is_success() {
             return Err(refusal_of(answer).await);
         }
-        let accepted = read_body(answer, 64 * 1024).await.and_then(|body| parse::<Accepted>(&body));
-        accepted.map(|accepted| accepted.accepted_through).map_err(|fault| (fault, None))
+        read_body(answer, 64 * 1024).await.and_then(|body| parse(&body)).map_err(|fault| (fault, None))
     }
 
     /// Something that the platform has signed; `None` where the server has no such thing.

@@ -31,16 +31,21 @@ pub fn private_dir(dir: &Path) -> Result<(), Fault> {
 
 /// Replaces a file as a whole; it is readable by this user only.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
-    let attempt = || -> std::io::Result<()> {
-        let parent = path.parent().unwrap_or_else(|| Path::new("."));
-        let temporary = temporary_of(path);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        sync_dir(parent)
-    };
-    attempt().map_err(|e| Fault::disk(&format!("cannot write {}", path.display()), &e))
+    replace(path, |file| file.write_all(bytes).map_err(|e| unwritable(path, &e)))
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Fault {
+    Fault::disk(&format!("cannot write {}", path.display()), error)
+}
+
+/// Replaces a file as a whole by what `write` puts into it; it is readable by this user only.
+pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> Result<(), Fault>) -> Result<(), Fault> {
+    let parent = path.parent().unwrap_or_else(|| Path::new("."));
+    let temporary = temporary_of(path);
+    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
+    let mut file = open.map_err(|e| unwritable(path, &e))?;
+    write(&mut file)?;
+    file.sync_all().and_then(|()| std::fs::rename(&temporary, path)).and_then(|()| sync_dir(parent)).map_err(|e| unwritable(path, &e))
 }
 
 fn temporary_of(path: &Path) -> PathBuf {

@@ -4,10 +4,12 @@
 //! before its successor is proven, and believes nothing that is not signed or addressed by digest.
 
 pub mod agent;
+pub mod alarms;
 pub mod apps;
 pub mod clock;
 pub mod cloud;
 pub mod enroll;
+pub mod episodes;
 pub mod fault;
 pub mod files;
 pub mod health;
@@ -22,11 +24,13 @@ pub mod orders;
 pub mod outbox;
 pub mod process;
 pub mod providers;
+mod rates;
 pub mod reconcile;
 pub mod release;
 pub mod run;
 pub mod state;
 pub mod store;
+mod stream;
 pub mod telemetry;
 pub mod tensor;
 #[cfg(test)]
@@ -34,4 +38,5 @@ mod testing;
 pub mod tls;
 pub mod token;
 pub mod trust;
+pub mod usage;
 pub mod wire;

@@ -1,12 +1,12 @@
-//! How often a rule may raise an alarm that is not critical: a caller of the local API, who needs no password, must not fill the outbox with
-//! one rule's alarms.
+//! How often a rule may begin an episode that is not critical: a caller of the local API, who needs no password, must not fill the disk with one rule's
+//! episodes.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Alarms that a rule may raise at once.
+/// Episodes that a rule may begin at once.
 const BURST: u32 = 200;
-/// Time after which it may raise another one.
+/// Time after which it may begin another one.
 const REFILL: Duration = Duration::from_secs(1);
 /// Number of watched rules at which idle ones are forgotten.
 const MAX_RULES: usize = 4_096;
@@ -17,13 +17,13 @@ struct Bucket {
     suppressed: u64,
 }
 
-/// The rules that have raised alarms of late.
+/// The rules that have begun episodes of late.
 #[derive(Default)]
-pub(super) struct Rates(HashMap<String, Bucket>);
+pub(crate) struct Rates(HashMap<String, Bucket>);
 
 impl Rates {
-    /// Whether a rule may raise an alarm now: if so, with the number of those that it could not raise before.
-    pub(super) fn take(&mut self, rule: &str, now: Instant) -> Option<u64> {
+    /// Whether a rule may begin an episode now: if so, with the number of those that it could not begin before.
+    pub(crate) fn take(&mut self, rule: &str, now: Instant) -> Option<u64> {
         if self.0.len() >= MAX_RULES && !self.0.contains_key(rule) {
             self.0.retain(|_, bucket| now.duration_since(bucket.since) < REFILL * BURST);
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use app_package::digest::Digest;
 use app_package::margo::{Cpu, DeviceCapabilities, DeviceProperties, FORMATS_LABEL, PROVIDERS_EXTENSION, RUNTIME_LABEL};
+use app_package::stream;
 use chrono::DateTime;
 use serde_json::{Map, json};
 use tokio::task::JoinSet;
@@ -16,9 +17,8 @@ use crate::agent::Agent;
 use crate::cloud::{Poll, Refusal};
 use crate::fault::Fault;
 use crate::model::{backoff, spread};
-use crate::outbox::Kind;
 use crate::reconcile::reconcile;
-use crate::{enroll, health, identity, providers, telemetry};
+use crate::{alarms, enroll, health, identity, providers, telemetry};
 
 /// Time between two writes of the proved time: as much running time is not counted when the power fails.
 const KEEP_TIME: Duration = Duration::from_mins(5);
@@ -32,6 +32,8 @@ const RENEW_CAP: Duration = Duration::from_hours(1);
 const CONTACT_CAP: Duration = Duration::from_mins(1);
 /// Shortest wait after the server has refused something: so often a flood of critical alarms makes the node try again.
 const SEND_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause after older records were sent.
+const BACKLOG_PAUSE: Duration = Duration::from_secs(20);
 /// Wait before loops that panicked begin anew.
 const BEGIN_ANEW: Duration = Duration::from_secs(1);
 
@@ -41,7 +43,16 @@ pub async fn run(agent: Arc<Agent>, cancel: CancellationToken) {
         let agent = agent.clone();
         async move {
             let (poll, beat, send) = (poll(&agent), beat(&agent), send(&agent));
-            tokio::join!(poll, reconcile(&agent), beat, send, renew(&agent), keep_time(&agent), providers::probe(&agent));
+            tokio::join!(
+                poll,
+                reconcile(&agent),
+                beat,
+                send,
+                renew(&agent),
+                keep_time(&agent),
+                providers::probe(&agent),
+                end_alarms(&agent)
+            );
         }
     };
     tokio::select! {
@@ -253,9 +264,30 @@ pub fn heartbeat(agent: &Agent) -> Map<String, serde_json::Value> {
         fields.insert("trouble".to_owned(), trouble(agent));
         fields.insert("instance".to_owned(), json!(agent.instance));
         fields.insert("alarms_dropped".to_owned(), json!(counts.dropped));
-        fields.insert("alarms_suppressed".to_owned(), json!(counts.suppressed));
+        fields.insert("alarms_suppressed".to_owned(), json!(agent.episodes.counts().1));
     }
     Map::from_iter([("node".to_owned(), node), ("apps".to_owned(), json!(apps))])
+}
+
+/// Keeps a heartbeat, and the counters where they are due. Blocking.
+fn note_beat(agent: &Agent) {
+    let now = agent.clock.now();
+    agent.outbox.beat(now, heartbeat(agent));
+    let Some(counters) = agent.usage.count(agent.counted()) else { return };
+    if let Err(fault) = agent.outbox.push(stream::Kind::Usage, now, agent.clock.state(), counters) {
+        tracing::error!(%fault, "the counters could not be stored");
+    }
+}
+
+/// Ends the alarms that are over, for ever.
+async fn end_alarms(agent: &Arc<Agent>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if agent.episodes.counts().0 > 0 {
+            let keeper = agent.clone();
+            let _ = tokio::task::spawn_blocking(move || alarms::end(&keeper.episodes, &keeper.outbox, &keeper.clock)).await;
+        }
+    }
 }
 
 async fn beat(agent: &Arc<Agent>) {
@@ -263,10 +295,7 @@ async fn beat(agent: &Arc<Agent>) {
         // The first heartbeat waits too: right after a start there is nothing to say.
         pause(Duration::from_secs(agent.identity().heartbeat_seconds)).await;
         let keeper = agent.clone();
-        let stored = tokio::task::spawn_blocking(move || keeper.outbox.push(Kind::Heartbeat, keeper.clock.now(), heartbeat(&keeper))).await;
-        if let Ok(Err(fault)) = stored {
-            tracing::error!(%fault, "cannot store a heartbeat");
-        }
+        let _ = tokio::task::spawn_blocking(move || note_beat(&keeper)).await;
         agent.outbox.urgent.notify_one();
     }
 }
@@ -331,16 +360,22 @@ async fn send_reports(agent: &Arc<Agent>) -> Result<(), Refusal> {
     let cancelled = |e: tokio::task::JoinError| plain(Fault::new("cancelled", "store", e.to_string()));
     loop {
         let keeper = agent.clone();
-        let batch = tokio::task::spawn_blocking(move || keeper.outbox.batch()).await.map_err(cancelled)?;
-        let Some((body, sent)) = batch else { return Ok(()) };
-        let last = sent.last().copied().unwrap_or_default();
-        let accepted = agent.cloud.reports(body).await?;
+        let batch = tokio::task::spawn_blocking(move || keeper.outbox.batch(keeper.clock.now())).await.map_err(cancelled)?;
+        let Some(batch) = batch else { return Ok(()) };
+        let began = Instant::now();
+        let answer = agent.cloud.reports(batch.body.clone()).await?;
         agent.link.contact(&Ok(()));
-        let keeper = agent.clone();
-        tokio::task::spawn_blocking(move || keeper.outbox.accepted(accepted, &sent)).await.map_err(cancelled)?;
-        if accepted < last {
-            let fault = Fault::new("reports-not-accepted", "server", format!("the server took reports up to {accepted} of {last}"));
-            return Err(plain(fault));
+        let (keeper, backlog) = (agent.clone(), batch.backlog);
+        let answered = move || keeper.outbox.answered(&batch, answer, keeper.clock.now());
+        if let Some((code, wait)) = tokio::task::spawn_blocking(answered).await.map_err(cancelled)? {
+            return Err((Fault::new("reports-not-accepted", "server", format!("the server took not all records: {code}")), wait));
+        }
+        if backlog {
+            // What is old leaves four fifths of the line to what is new.
+            tokio::select! {
+                () = tokio::time::sleep((began.elapsed() * 4).min(BACKLOG_PAUSE)) => {}
+                () = agent.outbox.urgent.notified() => {}
+            }
         }
     }
 }

@@ -14,8 +14,8 @@ const MIN_LENGTH: usize = 16;
 const MAX_FILE: u64 = 4_096;
 /// Mark of a data folder that has run with a token.
 const USED: &str = "token-used";
-/// What each agent that has run leaves in its folder.
-const RUN_BEFORE: &str = "outbox.jsonl";
+/// What each agent that has run leaves in its folder, now and until 2026-11-30.
+const RUN_BEFORE: [&str; 2] = ["streams", "outbox.jsonl"];
 
 fn unusable(message: String) -> Fault {
     Fault::new("token-unusable", "state", message)
@@ -24,7 +24,7 @@ fn unusable(message: String) -> Fault {
 /// The token in a file, without the line's end; `None` on a folder from before that goes on without one. Code `token-unusable`.
 pub fn of(data: &Path, file: &Path) -> Result<Option<String>, Fault> {
     let Some(bytes) = files::read_bounded(file, MAX_FILE)? else {
-        if data.join(RUN_BEFORE).exists() && !data.join(USED).exists() {
+        if RUN_BEFORE.iter().any(|name| data.join(name).exists()) && !data.join(USED).exists() {
             return Ok(None);
         }
         return Err(unusable(format!("there is no token in {}", file.display())));
@@ -59,7 +59,7 @@ mod tests {
         let dir = Scratch::new();
         let (data, file) = (dir.path(), dir.path().join("token"));
         assert_eq!(of(data, &file).unwrap_err().code, "token-unusable", "the first start");
-        std::fs::write(data.join(RUN_BEFORE), "").unwrap();
+        std::fs::write(data.join(RUN_BEFORE[1]), "").unwrap();
         assert_eq!(of(data, &file), Ok(None));
         for wrong in ["short", "                    ", ""] {
             std::fs::write(&file, wrong).unwrap();

@@ -24,7 +24,7 @@ async fn told(server: &Server, code: &str) {
     server.world().reports.clear();
     until(&format!("the node tells {code}"), async || {
         let world = server.world();
-        world.reports.values().find(|r| r["kind"] == "heartbeat" && r["node"]["trouble"]["code"] == code).map(drop)
+        world.reports.iter().find(|r| r["kind"] == "heartbeat" && r["node"]["trouble"]["code"] == code).map(drop)
     })
     .await;
 }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use app_package::pipeline::AlarmLevel;
 use serde_json::{Value, json};
 use support::node::{Node, failed, installed, until};
 use support::{Server, app};
@@ -84,7 +83,7 @@ async fn a_clock_at_1970_without_the_platform_stops_nothing() {
     let told = until("the clock in a heartbeat", async || {
         let clock =
             |r: &&Value| r["node"]["trouble"]["code"] == "clock-wrong" && r["at"].as_str().is_some_and(|at| !at.starts_with("1970"));
-        server.world().reports.values().skip(known).find(clock).cloned()
+        server.world().reports.iter().skip(known).find(clock).cloned()
     })
     .await;
     // Its word holds against the licence's.
@@ -192,43 +191,66 @@ async fn a_copied_data_folder_is_told_until_it_is_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_that_fires_too_often_is_held_and_counted_unless_it_is_critical() {
+async fn a_thousand_frames_of_one_thing_are_one_alarm_with_a_beginning_and_an_end() {
     let server = Server::start();
     let mut node = Node::enrol(&server);
     deploy(&server);
     node.start();
     node.serves().await;
     server.world().down = true;
-    for _ in 0..210 {
-        let answer = node.predict().await.unwrap().1;
-        assert!(answer["alarm_fault"].is_null() && answer["alarm_sequences"].as_array().unwrap().len() == 1, "{answer}");
-    }
-    server.world().down = false;
-    // One more has the node try again at once.
-    node.predict().await.unwrap();
-    let (files, mut manifest) = app("1.1.0", 3.0);
-    manifest.pipeline.as_mut().unwrap().alarms[0].level = AlarmLevel::Warning;
-    let release = server.publish(&files, &manifest);
-    server.deploy("dep_1", &release, &Server::claims(&release), json!({ "limit": 2.0 }));
-    installed(&server, "dep_1", 3).await;
-    server.world().down = true;
-    let mut held = None;
+    let mut names = std::collections::BTreeSet::new();
     for _ in 0..1_000 {
-        let (status, answer) = node.predict().await.unwrap();
-        assert_eq!((status, answer["alarms"][0]["rule"].as_str()), (200, Some("over")), "the caller gets the alarm in any case");
-        if answer["alarm_fault"] == "alarm-rate" {
-            held = Some(answer);
-            break;
-        }
+        let answer = node.predict_of("belt-3").await.unwrap().1;
+        assert!(
+            answer["alarm_fault"].is_null() && answer["alarms"][0]["rule"] == "over",
+            "the caller gets the alarm in any case: {answer}"
+        );
+        names.insert(answer["alarm_episodes"][0].as_str().unwrap().to_owned());
     }
-    assert_eq!(held.expect("the rate is met")["alarm_sequences"], json!([]));
-    let metrics = node.get("/metrics").await.unwrap().1;
-    assert!(metrics.contains("pithead_edge_alarms_suppressed_total 1"), "{metrics}");
+    assert_eq!(names.len(), 1);
+    let name = names.pop_first().unwrap();
+    // The agent is killed while it goes on; the next one ends it.
+    node.kill();
     server.world().down = false;
-    until("the count in a heartbeat", async || {
-        server.world().reports.values().find(|r| r["node"]["alarms_suppressed"].as_u64().is_some_and(|n| n > 0)).cloned()
+    node.start();
+    let told = until("the end of the alarm", async || {
+        let of = server.world().reports.iter().filter(|r| r["episode"] == name).cloned().collect::<Vec<_>>();
+        of.iter().any(|record| record["phase"] == "end").then_some(of)
     })
     .await;
+    let phases: Vec<_> = told.iter().map(|record| record["phase"].as_str().unwrap()).collect();
+    assert_eq!((phases[0], phases.iter().filter(|phase| **phase == "begin").count()), ("begin", 1), "{phases:?}");
+    assert_eq!((&told[0]["source"], &told[0]["origin"]["parameters"]["limit"]), (&json!("belt-3"), &json!(2.0)));
+    assert!(told[0]["result"]["values"].is_array() && told.last().unwrap()["count"].as_u64() >= told[0]["count"].as_u64(), "{told:?}");
+    assert_eq!(node.predict_of("a;b").await.unwrap().1["code"], "source-invalid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_and_states_are_records_that_go_on_over_restarts() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    deploy(&server);
+    node.start();
+    node.serves().await;
+    let count = async |least: u64| {
+        until("the counter", async || {
+            let world = server.world();
+            let counters = world.records.iter().rev().filter(|record| record["kind"] == "usage").flat_map(|record| {
+                let epoch = record["epoch"].as_str().unwrap().to_owned();
+                record["counters"].as_array().unwrap().iter().map(move |counter| (epoch.clone(), counter.clone())).collect::<Vec<_>>()
+            });
+            counters.into_iter().find(|(_, c)| c["meter"] == "inferences" && c["count"].as_u64() >= Some(least))
+        })
+        .await
+    };
+    let (epoch, first) = count(1).await;
+    node.kill();
+    node.start();
+    node.serves().await;
+    let (again, _) = count(first["count"].as_u64().unwrap() + 1).await;
+    assert_eq!(again, epoch);
+    let states: Vec<_> = server.world().records.iter().filter(|r| r["kind"] == "status").map(|r| r["status"]["state"].clone()).collect();
+    assert!(states.contains(&json!("installing")) && states.contains(&json!("installed")), "{states:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,10 +263,10 @@ async fn a_status_that_is_refused_for_a_while_holds_no_critical_alarm_up() {
     until("a refused status", async || server.world().refused.filter(|count| *count > 0)).await;
     node.serves().await;
     // The sender waits for 40 s now, as the platform told it.
-    for _ in 0..2 {
+    for n in 0..2 {
         let begin = Instant::now();
-        let sequence = node.predict().await.unwrap().1["alarm_sequences"][0].as_u64().unwrap();
-        until("the alarm at the platform", async || server.world().reports.contains_key(&sequence).then_some(())).await;
+        let name = node.predict_of(&format!("s{n}")).await.unwrap().1["alarm_episodes"][0].clone();
+        until("the alarm at the platform", async || server.world().reports.iter().any(|r| r["episode"] == name).then_some(())).await;
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     }
     assert_eq!(server.world().statuses, Vec::<Value>::new());

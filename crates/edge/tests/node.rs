@@ -55,12 +55,12 @@ async fn life_of_an_app() {
     let (status, answer) = node.predict().await.unwrap();
     assert_eq!(status, 200, "{answer}");
     assert_eq!((answer["values"][0]["value"].as_f64(), answer["alarms"][0]["rule"].as_str()), (Some(3.0), Some("over")));
-    let alarm = until("alarm at the server", async || server.world().reports.values().find(|r| r["kind"] == "alarm").cloned()).await;
+    let alarm = until("alarm at the server", async || server.world().reports.iter().find(|r| r["kind"] == "alarm").cloned()).await;
     assert_eq!((&alarm["digest"], &alarm["text"]["zh"]), (&json!(one.digest), &json!("3号皮带过载")));
     let child = node.children()[0].clone();
     assert_eq!(std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap().trim(), "pithead-app");
     until("heartbeat with the app", async || {
-        server.world().reports.values().find(|r| r["kind"] == "heartbeat" && r["apps"][0]["inferences"] == 1).cloned()
+        server.world().reports.iter().find(|r| r["kind"] == "heartbeat" && r["apps"][0]["inferences"] == 1).cloned()
     })
     .await;
 
@@ -149,9 +149,9 @@ async fn life_of_an_app() {
     assert!(node.get("/metrics").await.unwrap().1.contains("pithead_edge_manifest_version 5"));
 
     // Alarms raised offline arrive later, with numbers never used before.
-    let known = *server.world().reports.keys().max().unwrap();
+    let known = server.world().reports.len();
     server.world().down = false;
-    until("reports go on", async || server.world().reports.keys().max().filter(|n| **n > known).copied()).await;
+    until("reports go on", async || (server.world().reports.len() > known).then_some(())).await;
 
     // Rollback of the desired state is refused.
     {
@@ -161,7 +161,7 @@ async fn life_of_an_app() {
     }
     until("the refusal in a heartbeat", async || {
         let told = |r: &&Value| r["node"]["trouble"]["code"] == "manifest-version-not-higher";
-        server.world().reports.values().find(told).cloned()
+        server.world().reports.iter().find(told).cloned()
     })
     .await;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -169,7 +169,7 @@ async fn life_of_an_app() {
     assert!(node.get("/").await.unwrap().1.contains("manifest-version-not-higher"));
     server.world().version = 6;
     until("a heartbeat without trouble", async || {
-        server.world().reports.values().rfind(|r| r["kind"] == "heartbeat").filter(|r| r["node"]["trouble"].is_null()).cloned()
+        server.world().reports.iter().rfind(|r| r["kind"] == "heartbeat").filter(|r| r["node"]["trouble"].is_null()).cloned()
     })
     .await;
     until("removed", async || server.state("dep_1").filter(|(state, _, _)| state == "removed")).await;

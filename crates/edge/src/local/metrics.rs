@@ -50,19 +50,20 @@ pub(super) async fn metrics(agent: Shared) -> HttpResponse {
         a.process.pid().and_then(telemetry::resident).map(|b| b as f64)
     });
     app("pithead_edge_license_valid", "gauge", "1 while the licence is valid.", &|a| Some(f64::from(u8::from(a.warning().is_none()))));
-    let counts = agent.outbox.counts();
+    let (counts, (episodes, suppressed)) = (agent.outbox.counts(), agent.episodes.counts());
     let (contact, trouble) = (agent.link.last(), agent.link.trouble());
     let state = agent.state.get();
     for (name, kind, help, value) in [
         ("pithead_edge_outbox_alarms", "gauge", "Alarms waiting for the server.", counts.alarms as f64),
-        ("pithead_edge_outbox_heartbeats", "gauge", "Heartbeats waiting for the server.", counts.heartbeats as f64),
+        ("pithead_edge_outbox_records", "gauge", "States and counters waiting for the server.", counts.others as f64),
+        ("pithead_edge_episodes_open", "gauge", "Alarms that go on.", episodes as f64),
         (
             "pithead_edge_alarms_dropped_total",
             "counter",
             "Alarms lost: too many waited, or the agent ended while its disk was full.",
             counts.dropped as f64,
         ),
-        ("pithead_edge_alarms_suppressed_total", "counter", "Alarms over the rate of their rule.", counts.suppressed as f64),
+        ("pithead_edge_alarms_suppressed_total", "counter", "Alarms over the rate of their rule.", suppressed as f64),
         ("pithead_edge_clock_wrong", "gauge", "1 while the machine's clock is wrong.", f64::from(u8::from(agent.clock.fault().is_some()))),
         ("pithead_edge_manifest_version", "gauge", "Version of the desired state last taken.", state.manifest_version as f64),
         ("pithead_edge_deployments_desired", "gauge", "Deployments wanted.", state.desired.len() as f64),

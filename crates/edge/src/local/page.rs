@@ -13,7 +13,6 @@ use super::Shared;
 use super::words::words;
 use crate::fault::Fault;
 use crate::health;
-use crate::outbox::Counts;
 use crate::providers::passed_over;
 
 /// Content security policy: only the page's own style is used, nothing else is loaded, nothing may frame the page.
@@ -70,13 +69,13 @@ fn local(at: DateTime<Utc>) -> String {
 }
 
 /// Alarms that were lost or held back, in brackets; empty where there are none.
-fn lost(counts: &Counts, zh: bool) -> String {
+fn lost(dropped: u64, suppressed: u64, zh: bool) -> String {
     let mut parts = Vec::new();
-    if counts.dropped > 0 {
-        parts.push(format!("{} {}", if zh { "已丢弃" } else { "lost" }, counts.dropped));
+    if dropped > 0 {
+        parts.push(format!("{} {}", if zh { "已丢弃" } else { "lost" }, dropped));
     }
-    if counts.suppressed > 0 {
-        parts.push(format!("{} {}", if zh { "同一规则过频，未保留" } else { "over the rate of their rule, not kept" }, counts.suppressed));
+    if suppressed > 0 {
+        parts.push(format!("{} {}", if zh { "同一规则过频，未保留" } else { "over the rate of their rule, not kept" }, suppressed));
     }
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
 }
@@ -118,7 +117,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
     let identity = agent.identity();
     let state = agent.state.get();
     let (contact, trouble) = (agent.link.last(), agent.link.trouble());
-    let counts = agent.outbox.counts();
+    let (counts, (_, suppressed)) = (agent.outbox.counts(), agent.episodes.counts());
     let mut html = String::with_capacity(8 * 1024);
     // Writing to a String cannot fail.
     let _ = write!(
@@ -210,7 +209,10 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         ("ONNX Runtime", engine),
         (t("执行提供程序", "Execution providers"), providers),
         (t("本地接口", "Local API"), api),
-        (t("待上报告警", "Alarms to be sent"), format!("{}{}{}", counts.alarms, lost(&counts, zh), also(agent.outbox.fault()))),
+        (
+            t("待上报告警", "Alarms to be sent"),
+            format!("{}{}{}", counts.alarms, lost(counts.dropped, suppressed, zh), also(agent.outbox.fault())),
+        ),
     ] {
         let _ = write!(html, "<dt>{label}</dt><dd>{value}</dd>");
     }

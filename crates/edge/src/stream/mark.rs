@@ -1,5 +1,5 @@
-//! What the next run must know of reports that wait in memory, because the disk is full: the next number, for numbers only grow, how many
-//! alarms are lost if the agent ends, and from which number on, for some may have come to the disk before the mark said so.
+//! What the next run must know of a stream beside its file: which records wait in memory, because the disk is full, for they are lost if the
+//! agent ends (from which number on, for some may have come to the disk before the mark said so), and up to which number the platform has all.
 //!
 //! Invariant: the file has its size from the first start that had room, and is written over in place, which takes no room of the disk.
 
@@ -15,23 +15,21 @@ const SIZE: usize = 512;
 /// What is marked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
+    /// Stands for the stream that it is of.
+    pub(super) stream: u64,
     /// The next number.
     pub(super) next: u64,
-    /// Alarms lost so far.
+    /// Records lost so far.
     pub(super) dropped: u64,
-    /// Alarms that are in memory only.
+    /// Records that are in memory only.
     pub(super) held: u64,
     /// The lowest number of those; 0 where there are none.
-    #[serde(default)]
     pub(super) since: u64,
+    /// The platform has all up to this number.
+    pub(super) acked: u64,
 }
 
 impl Mark {
-    /// Whether the alarm of this number counts in `held`, if it is one of those.
-    pub(super) fn holds(self, number: u64) -> bool {
-        self.since > 0 && (self.since..self.next).contains(&number)
-    }
-
     fn bytes(self) -> std::io::Result<[u8; SIZE]> {
         let mut bytes = [b' '; SIZE];
         serde_json::to_writer(bytes.as_mut_slice(), &self)?;
@@ -66,16 +64,28 @@ impl MarkFile {
         self.written
     }
 
-    /// Writes a mark over the former one, if it is another.
+    /// Writes a mark over the former one, if it is another, and waits for the disk.
     pub(super) fn set(&mut self, mark: Mark) {
         if mark != self.written {
             self.put(mark);
         }
     }
 
+    /// The same without waiting: what is lost with the power is told once more.
+    pub(super) fn note(&mut self, mark: Mark) {
+        if mark != self.written && self.write(mark).is_ok() {
+            self.written = mark;
+        }
+    }
+
+    fn write(&self, mark: Mark) -> std::io::Result<()> {
+        let file = self.file.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
+        file.write_all_at(&mark.bytes()?, 0)
+    }
+
     fn put(&mut self, mark: Mark) {
         let Some(file) = &self.file else { return };
-        match mark.bytes().and_then(|bytes| file.write_all_at(&bytes, 0)).and_then(|()| file.sync_data()) {
+        match self.write(mark).and_then(|()| file.sync_data()) {
             Ok(()) => self.written = mark,
             Err(e) => tracing::warn!(error = %e, "what waits in memory could not be marked"),
         }
@@ -91,7 +101,7 @@ mod tests {
     fn a_mark_is_there_again_and_nonsense_is_none() {
         let dir = Scratch::new();
         let path = dir.path().join("mark");
-        let mark = Mark { next: u64::MAX, dropped: u64::MAX, held: u64::MAX, since: u64::MAX };
+        let mark = Mark { stream: u64::MAX, next: u64::MAX, dropped: u64::MAX, held: u64::MAX, since: u64::MAX, acked: u64::MAX };
         MarkFile::open(&path).set(mark);
         assert_eq!((MarkFile::open(&path).read(), std::fs::metadata(&path).unwrap().len()), (mark, SIZE as u64));
         std::fs::write(&path, "torn").unwrap();

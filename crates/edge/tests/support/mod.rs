@@ -27,6 +27,8 @@ pub const MANAGER: &str = "spiffe://test.example/margo/wfm/main";
 pub const NODE: &str = "nod_1";
 pub const CODE: &str = "AAAA-BBBB-CCCC";
 
+use app_package::stream::Known;
+
 pub mod node;
 mod routes;
 pub mod signed;
@@ -45,7 +47,12 @@ pub struct World {
     pub statuses: Vec<Value>,
     /// Where set, statuses are answered 503 for 40 s, and counted here.
     pub refused: Option<u32>,
-    pub reports: BTreeMap<u64, Value>,
+    /// Heartbeats, and the bodies of records of alarms, with `kind`, in the order of their coming.
+    pub reports: Vec<Value>,
+    /// Bodies of the other records, with `kind`.
+    pub records: Vec<Value>,
+    /// What is known of each stream.
+    pub streams: BTreeMap<String, Known>,
     pub capabilities: Option<Value>,
     pub enrolled: bool,
     /// Certificates renewed.

@@ -80,7 +80,12 @@ impl Node {
     }
 
     pub async fn predict(&self) -> Option<(u16, Value)> {
-        self.post("/v1/apps/belt-load/predict", "p,q,r,s\n1,2,3,4\n").await
+        self.predict_of("").await
+    }
+
+    /// Predicts for a source; alarms of another one are another episode.
+    pub async fn predict_of(&self, source: &str) -> Option<(u16, Value)> {
+        self.post(&format!("/v1/apps/belt-load/predict?source={source}"), "p,q,r,s\n1,2,3,4\n").await
     }
 
     /// Waits until the app answers.

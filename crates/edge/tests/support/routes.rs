@@ -6,8 +6,10 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use app_package::digest::Digest;
 use app_package::oci;
+use app_package::stream::{Item, Kind, Known, Placed};
 use futures_util::StreamExt;
 use rcgen::{CertificateSigningRequestParams, ExtendedKeyUsagePurpose, Issuer, KeyPair};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{CODE, MANAGER, NODE, World, uri};
@@ -76,20 +78,50 @@ async fn renew(context: Ctx, body: web::Json<Value>) -> HttpResponse {
     issue(&context, body["csr_pem"].as_str().unwrap(), &world)
 }
 
-async fn reports(context: Ctx, body: web::Json<Value>) -> HttpResponse {
-    let mut world = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+async fn reports(context: Ctx, body: web::Bytes) -> HttpResponse {
+    let mut guard = context.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let world = &mut *guard;
     if world.down {
         return HttpResponse::ServiceUnavailable().finish();
     }
     if world.removed {
         return not_accepted();
     }
-    let mut last = 0;
-    for report in body["reports"].as_array().unwrap() {
-        last = report["sequence"].as_u64().unwrap();
-        world.reports.insert(last, report.clone());
-    }
-    HttpResponse::Ok().json(json!({ "accepted_through": last }))
+    let body: Sent = serde_json::from_slice(&body).unwrap();
+    world.reports.extend(body.reports);
+    let answered = body.streams.into_iter().map(|part| {
+        let mut known = world.streams.remove(&part.stream).unwrap_or_else(|| Known::new(&part.stream));
+        for text in part.records.iter().map(|record| record.get()) {
+            let item = Item::read(text).unwrap();
+            // The agent's records follow on one another, whatever happens to it.
+            let placed = known.place(&item.span(text)).unwrap();
+            let (Item::Record(record), Placed::Taken { .. }) = (item, placed) else { continue };
+            let mut told: Value = serde_json::from_str(record.body.get()).unwrap();
+            let alarm = matches!(part.kind, Kind::Critical | Kind::Alarms);
+            told["kind"] = json!(if alarm { "alarm" } else { part.kind.as_str() });
+            told["at"] = json!(record.at);
+            if alarm { world.reports.push(told) } else { world.records.push(told) }
+        }
+        let gaps: Vec<(u64, u64)> = known.gaps.iter().map(|gap| (gap.from, gap.to)).collect();
+        let answer = json!({ "stream": part.stream, "last": known.last, "gaps": gaps });
+        world.streams.insert(part.stream, known);
+        answer
+    });
+    let answered: Vec<Value> = answered.collect();
+    HttpResponse::Ok().json(json!({ "streams": answered }))
+}
+
+#[derive(serde::Deserialize)]
+struct Sent {
+    reports: Vec<Value>,
+    streams: Vec<Part>,
+}
+
+#[derive(serde::Deserialize)]
+struct Part {
+    stream: String,
+    kind: Kind,
+    records: Vec<Box<RawValue>>,
 }
 
 fn not_accepted() -> HttpResponse {

@@ -1,0 +1,156 @@
+//! From a result to what the control room hears: each rule that fired belongs to an episode, and what is new of it goes to the outbox.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+
+use crate::agent::Agent;
+use crate::apps::Running;
+use crate::episodes::{Episodes, Seen};
+use crate::fault::Fault;
+use crate::outbox::{Kept, Outbox};
+
+/// Takes the alarms of a result that an app gave for a frame of a source (empty: of none). Gives `alarm_episodes`, to which they belong, and
+/// in `alarm_fault` why one is not on disk, first of all why one is lost; nothing where there are no alarms. What is new is on disk when it
+/// returns. Blocking.
+pub fn raise(agent: &Agent, running: &Running, source: &str, output: &Map<String, Value>) -> Map<String, Value> {
+    let alarms = output.get("alarms").and_then(Value::as_array).filter(|alarms| !alarms.is_empty());
+    let Some(alarms) = alarms else { return Map::new() };
+    let now = agent.clock.now();
+    let outcomes = alarms.iter().map(|alarm| {
+        let body = body(running, alarm, output);
+        let critical = alarm.get("level").and_then(Value::as_str) == Some("critical");
+        // What began in a clip is a thing of its own, and over with the clip.
+        let of_clip = alarm.get("at").and_then(Value::as_f64);
+        let source = of_clip.map_or_else(|| source.to_owned(), |second| format!("{source}@{second}"));
+        let seen = agent.episodes.seen(&source, body, critical, now);
+        keep(agent, seen, now)
+    });
+    told(outcomes)
+}
+
+fn keep(agent: &Agent, seen: Seen, now: DateTime<Utc>) -> Outcome {
+    match seen {
+        Seen::Suppressed => Outcome::Suppressed,
+        Seen::Episode(id, None) => Outcome::Known(id),
+        Seen::Episode(id, Some(record)) => match agent.outbox.alarm(now, agent.clock.state(), record) {
+            Ok(Kept::OnDisk) => Outcome::Known(id),
+            Ok(Kept::InMemory(fault)) => Outcome::Held(id, fault),
+            Err(fault) => Outcome::Lost(fault),
+        },
+    }
+}
+
+/// Tells of the episodes that are over. Blocking.
+pub fn end(episodes: &Episodes, outbox: &Outbox, clock: &crate::clock::Clock) {
+    let now = clock.now();
+    for record in episodes.over(now) {
+        if let Err(fault) = outbox.alarm(now, clock.state(), record) {
+            tracing::error!(%fault, "the end of an alarm could not be stored");
+        }
+    }
+}
+
+/// What became of an alarm.
+enum Outcome {
+    /// Its episode is told of, or was before.
+    Known(String),
+    /// In memory only.
+    Held(String, Fault),
+    /// Its rule began too many.
+    Suppressed,
+    Lost(Fault),
+}
+
+/// What became of the alarms. The caller gets the alarms themselves in any case.
+fn told(outcomes: impl Iterator<Item = Outcome>) -> Map<String, Value> {
+    let (mut episodes, mut lost, mut held) = (Vec::new(), None, None);
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Known(id) => episodes.push(id),
+            Outcome::Held(id, fault) => {
+                episodes.push(id);
+                held = held.or(Some(fault.code));
+            }
+            Outcome::Suppressed => held = held.or(Some("alarm-rate".into())),
+            Outcome::Lost(fault) => {
+                tracing::error!(%fault, "an alarm could not be stored");
+                lost = lost.or(Some(fault.code));
+            }
+        }
+    }
+    episodes.dedup();
+    let mut told = Map::from_iter([("alarm_episodes".to_owned(), json!(episodes))]);
+    if let Some(code) = lost.or(held) {
+        told.insert("alarm_fault".to_owned(), json!(code));
+    }
+    told
+}
+
+/// What a record says of an alarm, with what raised it.
+fn body(running: &Running, alarm: &Value, output: &Map<String, Value>) -> Map<String, Value> {
+    let field = |key: &str| alarm.get(key).cloned().unwrap_or(Value::Null);
+    let wanted = &running.wanted;
+    let origin = json!({ "version": wanted.release.version, "parameters": running.values, "place": wanted.place });
+    Map::from_iter([
+        ("deployment_id".to_owned(), json!(wanted.id)),
+        ("app".to_owned(), json!(wanted.app())),
+        ("version".to_owned(), json!(wanted.release.version)),
+        ("digest".to_owned(), json!(wanted.release.digest)),
+        ("rule".to_owned(), field("rule")),
+        ("level".to_owned(), field("level")),
+        ("text".to_owned(), field("text")),
+        ("origin".to_owned(), origin),
+        ("result".to_owned(), seen(alarm, output)),
+    ])
+}
+
+/// What a record shows: the result, or of a clip that of the frame in which the alarm began, with its second and what was counted in all.
+fn seen(alarm: &Value, output: &Map<String, Value>) -> Value {
+    let (Some(frame), Some(at)) = (alarm.get("frame").and_then(Value::as_object), alarm.get("at")) else { return without_masks(output) };
+    let mut seen = frame.clone();
+    seen.insert("at".to_owned(), at.clone());
+    seen.extend(output.get("counts").map(|counts| ("counts".to_owned(), counts.clone())));
+    Value::Object(seen)
+}
+
+/// A result for a record: masks are the most of it, and an alarm whose result is too large would go without any.
+fn without_masks(output: &Map<String, Value>) -> Value {
+    let mut result = output.clone();
+    for detection in result.get_mut("detections").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(fields) = detection.as_object_mut() {
+            fields.remove("mask");
+        }
+    }
+    Value::Object(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_a_clip_shows_the_frame_in_which_the_alarm_began() {
+        let mut output = json!({
+            "detections": [{"label": "last", "mask": {"size": [1, 1], "counts": [0, 1]}}], "events": [{"rule": "inside", "begin": 3.8}],
+            "counts": {"tracks": {"person": 1}},
+            "alarms": [{"rule": "inside", "at": 3.8, "frame": {"detections": [{"label": "person", "track": 1}]}}],
+        });
+        let shown = |output: &Value| seen(&output["alarms"][0], output.as_object().unwrap());
+        let first = json!({"detections": [{"label": "person", "track": 1}], "at": 3.8, "counts": {"tracks": {"person": 1}}});
+        assert_eq!(shown(&output), first);
+        // Of a picture all is told, without masks.
+        output["alarms"][0] = json!({"rule": "inside"});
+        let whole = shown(&output);
+        assert_eq!((&whole["detections"], &whole["events"]), (&json!([{"label": "last"}]), &output["events"]));
+    }
+
+    #[test]
+    fn what_is_lost_is_told_before_what_waits() {
+        let fault = |code| Fault::new(code, "store", "");
+        let known = || Outcome::Known("e1".into());
+        let all = [known(), known(), Outcome::Held("e2".into(), fault("disk-full")), Outcome::Suppressed];
+        assert_eq!(Value::Object(told(all.into_iter())), json!({ "alarm_episodes": ["e1", "e2"], "alarm_fault": "disk-full" }));
+        assert_eq!(told([Outcome::Suppressed, Outcome::Lost(fault("cancelled"))].into_iter())["alarm_fault"], "cancelled");
+        assert_eq!(Value::Object(told([known()].into_iter())), json!({ "alarm_episodes": ["e1"] }));
+    }
+}

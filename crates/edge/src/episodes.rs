@@ -1,0 +1,294 @@
+//! Alarms as episodes: what a rule finds in frame after frame is one thing that begins, is still there, and is over.
+//!
+//! An episode is of one rule of one deployment at one source. It goes on while the rule fires again within [`HOLD`], is told anew ever more
+//! seldom, and ends at the last frame that had it. Invariants: what began is ended, also after a restart of the agent, which goes on with what
+//! was open; a rule that is not critical begins no more episodes than its rate allows ([`crate::rates`]), so that a caller of the local API,
+//! who needs no password, fills no disk; there are at most [`MAX_OPEN`] at a time, and what would be more joins that of no source.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::files;
+use crate::outbox::rule_of;
+use crate::rates::Rates;
+
+/// File with what is open.
+const FILE: &str = "episodes.json";
+/// How long a rule may be silent before its episode is over.
+const HOLD: TimeDelta = TimeDelta::seconds(10);
+/// How long more after a restart of the agent.
+const RESTART: TimeDelta = TimeDelta::seconds(30);
+/// Shortest time until an episode is told again; later it is half of its age.
+const AGAIN: TimeDelta = TimeDelta::seconds(15);
+/// Open episodes at a time, and of one rule of a deployment.
+pub const MAX_OPEN: usize = 2_000;
+const MAX_OF_RULE: usize = 64;
+
+/// One that goes on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Open {
+    id: String,
+    begun: DateTime<Utc>,
+    /// The last frame that had it, and when it was told last.
+    last: DateTime<Utc>,
+    told: DateTime<Utc>,
+    /// Frames that had it.
+    count: u64,
+    /// Open in a former run of the agent.
+    #[serde(skip)]
+    former: bool,
+    /// What a record says of it but for its phase, without the result.
+    body: Map<String, Value>,
+}
+
+impl Open {
+    fn is_over(&self, now: DateTime<Utc>) -> bool {
+        // A clock that was set back ends nothing.
+        now - self.last > if self.former { HOLD + RESTART } else { HOLD }
+    }
+
+    fn is_due(&self, now: DateTime<Utc>) -> bool {
+        now - self.told >= AGAIN.max((now - self.begun) / 2)
+    }
+
+    fn record(&self, phase: &str) -> Map<String, Value> {
+        let time = |at: DateTime<Utc>| json!(at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true));
+        let head = [("episode", json!(self.id)), ("phase", json!(phase)), ("begun", time(self.begun))];
+        let tail = [("last", time(self.last)), ("count", json!(self.count))];
+        let own = head.into_iter().chain(tail).map(|(key, value)| (key.to_owned(), value));
+        own.chain(self.body.clone()).collect()
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    /// By deployment and rule, and by source.
+    open: BTreeMap<(String, String), Open>,
+    rates: Rates,
+    suppressed: u64,
+}
+
+/// What came of a firing rule.
+#[derive(Debug, PartialEq)]
+pub enum Seen {
+    /// The episode it belongs to, with what is to be told of it now.
+    Episode(String, Option<Map<String, Value>>),
+    /// Nothing: its rule began too many.
+    Suppressed,
+}
+
+/// The open episodes. Calls may wait for the disk.
+pub struct Episodes {
+    path: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+impl Episodes {
+    /// Those of a data folder. A file that cannot be read is passed over: the platform sees those as open until its own limit.
+    pub fn open(data: &Path) -> Self {
+        let path = data.join(FILE);
+        let kept = files::read_json::<Vec<(String, String, Open)>>(&path).unwrap_or_else(|fault| {
+            tracing::warn!(%fault, "what was open is not known");
+            None
+        });
+        let open = kept.unwrap_or_default().into_iter().map(|(rule, source, open)| ((rule, source), Open { former: true, ..open }));
+        Self { path, inner: Mutex::new(Inner { open: open.collect(), ..Inner::default() }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what is open, before it is told: one that began and is not known after a restart would never end.
+    fn keep(&self, inner: &Inner) {
+        let open: Vec<_> = inner.open.iter().map(|((rule, source), open)| (rule, source, open)).collect();
+        if let Err(fault) = files::write_json(&self.path, &open) {
+            tracing::debug!(%fault, "what is open could not be noted");
+        }
+    }
+
+    /// Takes what a rule found in a frame of a source: `body` is what a record says of it, `critical` has no rate.
+    pub fn seen(&self, source: &str, mut body: Map<String, Value>, critical: bool, now: DateTime<Utc>) -> Seen {
+        let mut inner = self.lock();
+        let rule = rule_of(&body);
+        let full = inner.open.len() >= MAX_OPEN || inner.open.keys().filter(|(of, _)| *of == rule).count() >= MAX_OF_RULE;
+        let known = inner.open.contains_key(&(rule.clone(), source.to_owned()));
+        let source = if full && !known { "" } else { source };
+        let key = (rule, source.to_owned());
+        let result = body.remove("result");
+        body.insert("source".to_owned(), json!(source.split('@').next()));
+        if let Some(open) = inner.open.get_mut(&key).filter(|open| !open.is_over(now)) {
+            (open.last, open.count, open.former, open.body) = (open.last.max(now), open.count + 1, false, body);
+            let told = open.is_due(now).then(|| {
+                open.told = now;
+                open.record("still")
+            });
+            let id = open.id.clone();
+            if told.is_some() {
+                self.keep(&inner);
+            }
+            return Seen::Episode(id, told);
+        }
+        if inner.open.contains_key(&key) {
+            // Its end is told by the next look at what is over; here it makes room for the next one.
+            return self.begin_after_end(&mut inner, &key, body, result, critical, now);
+        }
+        self.begin(&mut inner, key, body, result, critical, now)
+    }
+
+    fn begin_after_end(
+        &self,
+        inner: &mut Inner,
+        key: &(String, String),
+        body: Map<String, Value>,
+        result: Option<Value>,
+        critical: bool,
+        now: DateTime<Utc>,
+    ) -> Seen {
+        if let Some(over) = inner.open.remove(key) {
+            // It keeps a place of its own until then.
+            inner.open.insert((key.0.clone(), format!("{}\u{0}{}", key.1, over.id)), over);
+        }
+        self.begin(inner, key.clone(), body, result, critical, now)
+    }
+
+    fn begin(
+        &self,
+        inner: &mut Inner,
+        key: (String, String),
+        body: Map<String, Value>,
+        result: Option<Value>,
+        critical: bool,
+        now: DateTime<Utc>,
+    ) -> Seen {
+        // No critical alarm is held for its rate: what bounds those is the room that they have.
+        let passes = if critical { Some(0) } else { inner.rates.take(&key.0, Instant::now()) };
+        let Some(missing) = passes else {
+            inner.suppressed += 1;
+            return Seen::Suppressed;
+        };
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let open = Open { id: id.clone(), begun: now, last: now, told: now, count: 1, former: false, body };
+        let mut record = open.record("begin");
+        record.extend(result.map(|result| ("result".to_owned(), result)));
+        if missing > 0 {
+            record.insert("suppressed".to_owned(), json!(missing));
+        }
+        inner.open.insert(key, open);
+        self.keep(inner);
+        Seen::Episode(id, Some(record))
+    }
+
+    /// Ends what is over; gives what is to be told of it.
+    pub fn over(&self, now: DateTime<Utc>) -> Vec<Map<String, Value>> {
+        let mut inner = self.lock();
+        let (over, open) = std::mem::take(&mut inner.open).into_iter().partition::<BTreeMap<_, _>, _>(|(_, open)| open.is_over(now));
+        inner.open = open;
+        if !over.is_empty() {
+            self.keep(&inner);
+        }
+        over.into_values().map(|open| open.record("end")).collect()
+    }
+
+    /// How many are open, and how many could not begin for the rate of their rule since the agent's start.
+    pub fn counts(&self) -> (usize, u64) {
+        let inner = self.lock();
+        (inner.open.len(), inner.suppressed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Scratch;
+
+    fn body(rule: &str) -> Map<String, Value> {
+        let fields = [("deployment_id", json!("dep_1")), ("rule", json!(rule)), ("level", json!("warning")), ("result", json!({"x": 1}))];
+        fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn phase(record: &Map<String, Value>) -> (&str, u64) {
+        (record["phase"].as_str().unwrap(), record["count"].as_u64().unwrap())
+    }
+
+    #[test]
+    fn three_hundred_frames_of_one_bolt_are_one_alarm() {
+        let dir = Scratch::new();
+        let episodes = Episodes::open(dir.path());
+        let (mut told, mut ids) = (Vec::new(), std::collections::BTreeSet::new());
+        for second in 0..300 {
+            let Seen::Episode(id, record) = episodes.seen("belt-1", body("bolt"), false, at(second)) else { panic!() };
+            ids.insert(id);
+            told.extend(record);
+            assert_eq!(episodes.over(at(second)), Vec::new());
+        }
+        assert_eq!((ids.len(), told.len()), (1, 6), "{:?}", told.iter().map(phase).collect::<Vec<_>>());
+        assert_eq!((phase(&told[0]), told[0].contains_key("result"), told[1].contains_key("result")), (("begin", 1), true, false));
+        assert_eq!(episodes.over(at(309)), Vec::new());
+        let ended = episodes.over(at(310));
+        assert_eq!(
+            (phase(&ended[0]), &ended[0]["last"], &ended[0]["source"]),
+            (("end", 300), &json!(at(299).to_rfc3339_opts(chrono::SecondsFormat::Millis, true)), &json!("belt-1"))
+        );
+        assert_eq!(episodes.counts(), (0, 0));
+    }
+
+    #[test]
+    fn another_source_and_a_later_time_are_others() {
+        let dir = Scratch::new();
+        let episodes = Episodes::open(dir.path());
+        let id = |source: &str, second| match episodes.seen(source, body("bolt"), false, at(second)) {
+            Seen::Episode(id, Some(record)) if record["phase"] == "begin" => id,
+            other => panic!("{other:?}"),
+        };
+        let first = [id("belt-1", 0), id("belt-2", 0), id("belt-1", 11)];
+        assert_eq!(first.iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
+        // The first two are over; each is told once.
+        let ended: Vec<_> = episodes.over(at(12)).into_iter().map(|record| record["episode"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(ended.iter().collect::<std::collections::BTreeSet<_>>(), first[..2].iter().collect());
+        // A caller who makes up sources is bounded.
+        for n in 0..200 {
+            episodes.seen(&format!("s{n}"), body("flood"), true, at(12));
+        }
+        assert_eq!(episodes.counts().0, 1 + MAX_OF_RULE + 1);
+    }
+
+    #[test]
+    fn what_was_open_goes_on_or_ends_after_a_restart() {
+        let dir = Scratch::new();
+        let begun = match Episodes::open(dir.path()).seen("belt-1", body("bolt"), false, at(0)) {
+            Seen::Episode(id, _) => id,
+            Seen::Suppressed => panic!(),
+        };
+        let again = Episodes::open(dir.path());
+        assert!(again.over(at(39)).is_empty());
+        assert!(matches!(again.seen("belt-1", body("bolt"), false, at(39)), Seen::Episode(id, _) if id == begun));
+        drop(again);
+        let ended = Episodes::open(dir.path()).over(at(100));
+        assert_eq!((ended.len(), &ended[0]["episode"], phase(&ended[0]).0), (1, &json!(begun), "end"));
+        assert_eq!(Episodes::open(dir.path()).counts(), (0, 0));
+        std::fs::write(dir.path().join(FILE), "[nonsense").unwrap();
+        assert_eq!(Episodes::open(dir.path()).counts(), (0, 0));
+    }
+
+    #[test]
+    fn a_rule_over_its_rate_begins_none_and_critical_ones_do() {
+        let dir = Scratch::new();
+        let episodes = Episodes::open(dir.path());
+        // One begins each 11 s, by the clock of the frames; the rate goes by the machine's own.
+        let begun = (0..210).filter(|n| episodes.seen("a", body("bolt"), false, at(n * 11)) != Seen::Suppressed).count();
+        assert!((200..=205).contains(&begun), "{begun}");
+        assert!(episodes.counts().1 >= 5);
+        assert!((0..210).all(|n| episodes.seen("a", body("fire"), true, at(n * 11)) != Seen::Suppressed));
+    }
+}
