@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use diesel::dsl::{count_star, exists};
+use diesel::dsl::{count_star, exists, max};
 use diesel::prelude::*;
 
 use crate::base::db::schema::{activations, deployment_events, deployments, nodes, orders, releases, sites};
@@ -238,6 +238,11 @@ pub fn events(conn: &mut Conn, deployment_ids: &[String], limit: i64) -> QueryRe
         .limit(limit)
         .select(DeploymentEvent::as_select())
         .load(conn)
+}
+
+/// Time of the latest event of a deployment.
+pub fn last_event(conn: &mut Conn, deployment_id: &str) -> QueryResult<Option<Timestamp>> {
+    deployment_events::table.filter(deployment_events::deployment_id.eq(deployment_id)).select(max(deployment_events::at)).first(conn)
 }
 
 /// Deletes events from before a time of deployments that are gone, the oldest first, at most so many.

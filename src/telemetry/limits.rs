@@ -90,6 +90,11 @@ impl Gate {
         passage
     }
 
+    /// Time until the alarm that was held back may pass.
+    pub fn waits(&self) -> Option<TimeDelta> {
+        self.held_back.map(|(_, wait)| wait)
+    }
+
     /// Stores what was taken from the buckets; gives what was held back.
     pub fn close(self, conn: &mut Conn) -> Result<Option<(u64, TimeDelta)>> {
         for bucket in self.buckets.into_iter().flatten().flatten() {

@@ -39,6 +39,10 @@ pub const MAX_SAMPLES: usize = 5_000;
 pub const KEEP: TimeDelta = TimeDelta::days(7);
 /// How far a node's clock may be ahead; a report from later counts as from now.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
+/// Age on arrival from which an alarm is late: it rings no bell.
+pub const LATE: TimeDelta = TimeDelta::minutes(10);
+/// Difference of a node's clock from the platform's from which both times are told.
+pub const OFF: TimeDelta = TimeDelta::minutes(1);
 /// Longest text of an alarm, in characters.
 const MAX_TEXT: usize = 1_000;
 /// Largest result that is kept with an alarm, in bytes, and how deep it may be nested.
@@ -175,11 +179,11 @@ pub struct AlarmReport {
     pub result: String,
 }
 
-fn no_result() -> String {
+pub(super) fn no_result() -> String {
     "{}".to_owned()
 }
 
-fn stored_result<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+pub(super) fn stored_result<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     Ok(result(<&RawValue>::deserialize(input)?.get()))
 }
 
@@ -298,6 +302,22 @@ pub struct Alarm {
     pub raised_at: Timestamp,
     /// Time of receipt by the platform's clock.
     pub received_at: Timestamp,
+    /// The node's name of the episode; none of an agent from before.
+    pub episode: Option<String>,
+    /// Camera or sensor; empty where the node was told of none.
+    pub source: String,
+    /// The last frame that had it.
+    pub last_at: Timestamp,
+    /// When it was over; none while it goes on.
+    pub ended_at: Option<Timestamp>,
+    /// Frames that had it.
+    pub count: i64,
+    /// It was more than [`LATE`] old when it came.
+    pub late: bool,
+    /// When by the node's clock, where that is off by more than [`OFF`].
+    pub node_at: Option<Timestamp>,
+    /// What raised it beside the release, JSON: `version`, `parameters`, `place`.
+    pub origin: String,
 }
 
 /// An alarm with the names that a page shows.

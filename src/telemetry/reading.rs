@@ -9,12 +9,13 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::model::{MAX_REPORTS, Report};
+use super::streams::{MAX_PARTS, Part, ReadPart, Sent};
 use crate::base::error::{Error, Result};
 use crate::base::open::{Entry, Open, Whose};
 use crate::base::turns::{Queue, QueueTurn};
 
 /// Longest report in bytes: twice what an agent sends.
-const MAX_REPORT: usize = 512 * 1024;
+pub(super) const MAX_REPORT: usize = 512 * 1024;
 /// Longest fault that is told, in characters: it may quote the report.
 const MAX_FAULT: usize = 200;
 /// Requests with more bytes of reports are worked off one at a time, so that many at once hold no more than their texts, which are bounded
@@ -84,16 +85,57 @@ struct Numbered {
 }
 
 impl Reports {
+    /// Texts of those that are kept.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.texts.iter().map(|text| text.get())
+    }
+
+    fn bytes(&self) -> usize {
+        self.texts().map(str::len).sum()
+    }
+}
+
+/// What a node sends in one request.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    #[serde(default)]
+    reports: Reports,
+    #[serde(default)]
+    streams: Vec<Part>,
+    /// Name of the machine's run, and milliseconds since it began.
+    #[serde(default)]
+    boot: String,
+    #[serde(default)]
+    mono: u64,
+}
+
+/// A request, read.
+#[derive(Debug, Default)]
+pub struct ReadRequest {
+    pub reports: Readable,
+    pub streams: Vec<ReadPart>,
+    pub sent: Sent,
+}
+
+impl From<Reports> for Request {
+    fn from(reports: Reports) -> Self {
+        Self { reports, ..Self::default() }
+    }
+}
+
+impl Request {
     /// Waits for a turn where the reports are large; hold it until they are written.
     ///
     /// # Errors
     /// `too-many-reports`; `too-many-connections`: the node, or its operator, has more such requests open; `server-busy`: too many wait for
     /// theirs.
     pub async fn turn(&self, open: &Open, operator: &str, node_id: &str) -> Result<Option<(QueueTurn<'static>, [Entry; 2])>> {
-        if self.count > MAX_REPORTS {
+        let count = self.streams.iter().map(|part| part.records.count).sum::<usize>() + self.reports.count;
+        if count > MAX_REPORTS || self.streams.len() > MAX_PARTS {
             return Err(Error::too_large("too-many-reports").arg("max", MAX_REPORTS));
         }
-        let bytes: usize = self.texts.iter().map(|text| text.get().len()).sum();
+        let bytes = self.streams.iter().map(|part| part.records.bytes()).sum::<usize>() + self.reports.bytes();
         if bytes <= LARGE {
             return Ok(None);
         }
@@ -104,8 +146,16 @@ impl Reports {
         Ok(Some((READING.turn().await?, entries)))
     }
 
+    /// Reads each report and each record by itself.
+    pub fn read(self) -> ReadRequest {
+        let sent = Sent { boot: self.boot, mono: self.mono };
+        ReadRequest { reports: self.reports.read(), streams: self.streams.into_iter().map(Part::read).collect(), sent }
+    }
+}
+
+impl Reports {
     /// Reads each by itself.
-    pub fn read(self) -> Readable {
+    fn read(self) -> Readable {
         let mut readable = Readable::default();
         for text in self.texts {
             let text = text.get();
@@ -147,6 +197,10 @@ mod tests {
     use crate::testing::measure::{alone, peak_of};
 
     const LIMIT: usize = 2 << 20;
+
+    fn request(text: &str) -> Request {
+        reports(text).into()
+    }
 
     fn reports(text: &str) -> Reports {
         serde_json::from_str(text).unwrap()
@@ -193,8 +247,8 @@ mod tests {
 
     #[tokio::test]
     async fn large_ones_are_worked_off_one_at_a_time() {
-        let (open, large) = (Open::default(), reports(&format!("[\"{}\"]", "x".repeat(LARGE))));
-        assert!(reports("[1]").turn(&open, "org_1", "nod_1").await.unwrap().is_none());
+        let (open, large) = (Open::default(), request(&format!("[\"{}\"]", "x".repeat(LARGE))));
+        assert!(request("[1]").turn(&open, "org_1", "nod_1").await.unwrap().is_none());
         let turn = large.turn(&open, "org_1", "nod_1").await.unwrap();
         assert!(turn.is_some());
         let (mut second, mut other) = (Box::pin(large.turn(&open, "org_1", "nod_1")), Box::pin(large.turn(&open, "org_1", "nod_2")));
@@ -216,7 +270,7 @@ mod tests {
         assert!(other.as_mut().now_or_never().is_none(), "it waits");
         drop((wait, turn));
         assert!(other.await.unwrap().is_some());
-        let many = reports(&format!("[{}]", ["0"; MAX_REPORTS + 1].join(",")));
+        let many = request(&format!("[{}]", ["0"; MAX_REPORTS + 1].join(",")));
         assert_eq!(many.turn(&open, "org_1", "nod_1").await.unwrap_err().code, "too-many-reports");
     }
 }

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use diesel::dsl::{count_star, exists, max, min};
 use diesel::prelude::*;
 
-use crate::base::db::schema::{alarms, app_samples, apps, deployments, node_samples, nodes, organizations, proofs, releases, sites};
+use crate::base::db::schema::{
+    alarms, app_samples, apps, deployments, node_samples, nodes, organizations, proofs, releases, sites, streams, usage_counters,
+};
 use crate::base::db::{Conn, Timestamp};
 use crate::fleet::model::{DeploymentState, NodeState};
-use crate::telemetry::model::{Alarm, AlarmLine, AppSample, Filter, Level, NodeSample};
+use crate::telemetry::model::{self, Alarm, AlarmLine, AppSample, Filter, Level, NodeSample};
+use crate::telemetry::streams::{Counts, KEPT, MAX_COUNTERS, StreamRow};
 
 /// Deployments of a node with their apps.
 pub fn deployments_of(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<(String, String)>> {
@@ -79,6 +82,101 @@ pub fn prove(conn: &mut Conn, worked: &BTreeMap<(String, String, String), Timest
 
 pub fn insert_alarm(conn: &mut Conn, alarm: &Alarm) -> QueryResult<usize> {
     diesel::insert_into(alarms::table).values(alarm).execute(conn)
+}
+
+/// Writes what has changed of an alarm that goes on.
+pub fn update_alarm(conn: &mut Conn, alarm: &Alarm) -> QueryResult<usize> {
+    let ended = (alarms::last_at.eq(alarm.last_at), alarms::ended_at.eq(alarm.ended_at), alarms::count.eq(alarm.count));
+    diesel::update(alarms::table.find(&alarm.id))
+        .set((alarms::raised_at.eq(alarm.raised_at), ended, alarms::result.eq(&alarm.result)))
+        .execute(conn)
+}
+
+/// A node's alarms of these episodes.
+pub fn alarms_of_episodes(conn: &mut Conn, node_id: &str, episodes: &[String]) -> QueryResult<Vec<Alarm>> {
+    let own = alarms::node_id.eq(node_id).and(alarms::episode.eq_any(episodes));
+    alarms::table.filter(own).select(Alarm::as_select()).load(conn)
+}
+
+/// What is known of these streams of a node.
+pub fn streams(conn: &mut Conn, node_id: &str, names: &[&str]) -> QueryResult<Vec<StreamRow>> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let own = streams::node_id.eq(node_id).and(streams::stream.eq_any(names));
+    streams::table.filter(own).select(StreamRow::as_select()).load(conn)
+}
+
+/// Writes what is known of a stream. Of the ones before it of its kind the newest few stay; the caller has locked the node's row.
+pub fn keep_stream(conn: &mut Conn, row: &StreamRow, fresh: bool) -> QueryResult<()> {
+    if !fresh {
+        let known = (streams::last_seq.eq(row.last_seq), streams::head.eq(&row.head), streams::gaps.eq(&row.gaps));
+        let of = streams::table.find((&row.node_id, &row.stream));
+        return diesel::update(of).set((known, streams::lost.eq(row.lost), streams::last_at.eq(row.last_at))).execute(conn).map(drop);
+    }
+    diesel::insert_into(streams::table).values(row).execute(conn)?;
+    let of_kind = streams::table.filter(streams::node_id.eq(&row.node_id).and(streams::kind.eq(&row.kind)));
+    let old: Vec<String> = of_kind.order(streams::last_at.desc()).offset(KEPT).limit(100).select(streams::stream).load(conn)?;
+    if !old.is_empty() {
+        diesel::delete(streams::table.filter(streams::node_id.eq(&row.node_id).and(streams::stream.eq_any(old)))).execute(conn)?;
+    }
+    Ok(())
+}
+
+/// Keeps the highest of each counter of a node. The caller has locked the node's row.
+pub fn count(conn: &mut Conn, node_id: &str, counts: &Counts) -> QueryResult<()> {
+    if counts.is_empty() {
+        return Ok(());
+    }
+    let deployments: Vec<&String> = counts.keys().map(|(deployment, _, _)| deployment).collect::<BTreeSet<_>>().into_iter().collect();
+    let rows: Vec<(String, String, String, i64)> = usage_counters::table
+        .filter(usage_counters::node_id.eq(node_id).and(usage_counters::deployment_id.eq_any(deployments)))
+        .select((usage_counters::deployment_id, usage_counters::meter, usage_counters::epoch, usage_counters::count))
+        .load(conn)?;
+    let mut rows_of: BTreeMap<String, usize> = BTreeMap::new();
+    for (deployment, ..) in &rows {
+        *rows_of.entry(deployment.clone()).or_default() += 1;
+    }
+    let known: BTreeMap<_, i64> = rows.into_iter().map(|(deployment, meter, epoch, count)| ((deployment, meter, epoch), count)).collect();
+    for (key, (count, at)) in counts {
+        let (deployment, meter, epoch) = key;
+        let count = model::count(*count);
+        match known.get(key) {
+            Some(before) if *before >= count => {}
+            Some(_) => {
+                let row = usage_counters::table.find((node_id, deployment, meter, epoch));
+                diesel::update(row).set((usage_counters::count.eq(count), usage_counters::at.eq(*at))).execute(conn)?;
+            }
+            None => {
+                let rows = rows_of.entry(deployment.clone()).or_default();
+                if *rows >= MAX_COUNTERS {
+                    tracing::warn!(node = node_id, deployment, "a node tells of more counters than are kept");
+                    continue;
+                }
+                *rows += 1;
+                let own = (usage_counters::node_id.eq(node_id), usage_counters::deployment_id.eq(deployment));
+                let name = (usage_counters::meter.eq(meter), usage_counters::epoch.eq(epoch));
+                diesel::insert_into(usage_counters::table)
+                    .values((own, name, usage_counters::count.eq(count), usage_counters::at.eq(*at)))
+                    .execute(conn)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Counters of deployments, by meter, summed over nodes and epochs.
+pub fn usage_of(conn: &mut Conn, deployment_ids: &[String]) -> QueryResult<BTreeMap<(String, String), i64>> {
+    let rows: Vec<(String, String, i64)> = usage_counters::table
+        .filter(usage_counters::deployment_id.eq_any(deployment_ids))
+        .select((usage_counters::deployment_id, usage_counters::meter, usage_counters::count))
+        .load(conn)?;
+    let mut sums = BTreeMap::new();
+    for (deployment, meter, count) in rows {
+        let sum: &mut i64 = sums.entry((deployment, meter)).or_default();
+        *sum = sum.saturating_add(count);
+    }
+    Ok(sums)
 }
 
 /// Deletes alarms that came in before a time, the oldest first, at most so many.

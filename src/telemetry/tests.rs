@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 use super::model::Filter;
 use super::model::{self, Level};
 use super::plots::{Plot, Span};
-use super::service::{self, ReportReceipt};
+use super::service;
+use super::taking::{self, ReportReceipt};
 use super::upkeep;
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -30,6 +31,8 @@ use crate::server::middleware::errors::errors;
 use crate::site::parts::chain::{self, ChainLink, Reader};
 use crate::testing::shop::{Shop, license, shop};
 use crate::testing::{self, drain_jobs, each_backend, each_backend_with};
+
+mod streams;
 
 struct Mine {
     shop: Shop,
@@ -73,7 +76,11 @@ fn alarm(app: &App, mine: &Mine, sequence: u64) -> Value {
 }
 
 async fn take(app: &App, actor: &Actor, reports: Vec<Value>) -> Result<ReportReceipt> {
-    service::take(app, actor, serde_json::from_str(&Value::Array(reports).to_string()).unwrap()).await
+    request(app, actor, &json!({"reports": reports})).await
+}
+
+async fn request(app: &App, actor: &Actor, body: &Value) -> Result<ReportReceipt> {
+    taking::take(app, actor, serde_json::from_str(&body.to_string()).unwrap()).await
 }
 
 async fn counts(app: &App) -> (i64, i64, i64) {

@@ -547,11 +547,11 @@ async fn every_slice_tells_what_happens() {
             parameters: serde_json::Map::new(),
         };
         let deployments = fleet::service::deploy(&app, &shop.operator, input).await.unwrap();
-        let report = json!([{
+        let report = json!({"reports": [{
             "sequence": 1, "at": app.clock.now().utc(), "kind": "alarm", "deployment_id": deployments[0], "digest": shop.listing.digest,
             "rule": "bolt", "level": "critical", "text": {"zh": "锚杆", "en": "bolt"}, "result": {"detections": [{"label": "bolt"}]},
-        }]);
-        telemetry::service::take(&app, &node, serde_json::from_str(&report.to_string()).unwrap()).await.unwrap();
+        }]});
+        telemetry::taking::take(&app, &node, serde_json::from_str(&report.to_string()).unwrap()).await.unwrap();
         // With its report the node is back.
         assert_eq!(waiting(&app, &shop.operator, &at_mine).await[seen..], ["deployment.changed", "node.online", "alarm.raised"]);
         let log = detail(&app, &shop.operator, at_mine.clone(), None).await.unwrap().log;

@@ -13,8 +13,8 @@ use crate::fleet::margo::{node, orders};
 use crate::fleet::service::{Enrolment, enroll as enroll_node, renew as renew_node};
 use crate::http::api::ApiResult;
 use crate::http::extract::{ApiJson, SMALL_JSON};
-use crate::telemetry::reading::Reports;
-use crate::telemetry::service;
+use crate::telemetry::reading::Request;
+use crate::telemetry::taking;
 
 /// Routes of the node listener.
 pub fn configure(cfg: &mut ServiceConfig) {
@@ -95,13 +95,7 @@ async fn state(app: Data<App>, actor: Actor, asked: web::Query<Asked>) -> ApiRes
     Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(statement))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Body {
-    reports: Reports,
-}
-
-async fn reports(app: Data<App>, actor: Actor, input: ApiJson<Body>) -> ApiResult {
-    let taken = service::take(&app, &actor, input.0.reports).await?;
+async fn reports(app: Data<App>, actor: Actor, input: ApiJson<Request>) -> ApiResult {
+    let taken = taking::take(&app, &actor, input.0).await?;
     Ok(HttpResponse::Ok().json(taken))
 }

@@ -123,7 +123,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("license", &["activations", "licenses"]),
     ("trade", &["orders", "payments"]),
     ("fleet", &["deployment_events", "deployments", "node_documents", "nodes", "sites"]),
-    ("telemetry", &["alarms", "app_samples", "node_samples", "proofs"]),
+    ("telemetry", &["alarms", "app_samples", "node_samples", "proofs", "streams", "usage_counters"]),
 ];
 
 /// Whether a file is of those with statements that differ by database: each is its caller's.

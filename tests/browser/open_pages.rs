@@ -316,8 +316,8 @@ async fn a_table_that_was_unfolded_stays_so_when_its_plot_goes_on() -> Result<()
     let beat = async |sequence: u64, cpu: f64| -> Result<()> {
         let figures = json!({"cpu_percent": cpu, "memory_used_bytes": 1, "memory_total_bytes": 2, "trouble": null});
         let at = server.app.clock.now().utc();
-        let reports = json!([{"sequence": sequence, "at": at, "kind": "heartbeat", "node": figures, "apps": []}]);
-        telemetry::service::take(&server.app, &node, serde_json::from_str(&reports.to_string())?).await?;
+        let reports = json!({"reports": [{"sequence": sequence, "at": at, "kind": "heartbeat", "node": figures, "apps": []}]});
+        telemetry::taking::take(&server.app, &node, serde_json::from_str(&reports.to_string())?).await?;
         Ok(())
     };
     let browser = Browser::open(&server.base, "en").await?;

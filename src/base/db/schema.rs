@@ -488,6 +488,14 @@ diesel::table! {
         report_hash -> Text,
         raised_at -> Timestamp,
         received_at -> Timestamp,
+        episode -> Nullable<Text>,
+        source -> Text,
+        last_at -> Timestamp,
+        ended_at -> Nullable<Timestamp>,
+        count -> BigInt,
+        late -> Bool,
+        node_at -> Nullable<Timestamp>,
+        origin -> Text,
     }
 }
 
@@ -749,6 +757,31 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    streams (node_id, stream) {
+        node_id -> Text,
+        stream -> Text,
+        kind -> Text,
+        last_seq -> BigInt,
+        head -> Text,
+        gaps -> Text,
+        lost -> BigInt,
+        first_seen -> Timestamp,
+        last_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    usage_counters (node_id, deployment_id, meter, epoch) {
+        node_id -> Text,
+        deployment_id -> Text,
+        meter -> Text,
+        epoch -> Text,
+        count -> BigInt,
+        at -> Timestamp,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     organizations,
     organization_names,
@@ -809,4 +842,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     webhook_attempts,
     kept_answers,
     drafts,
+    streams,
+    usage_counters,
 );

@@ -3,6 +3,8 @@
 use app_package::margo::{DeploymentStatus, State, StatusError};
 
 use super::{faults, own_device, store};
+use chrono::TimeDelta;
+
 use crate::audit::{self, Change};
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -14,6 +16,9 @@ use crate::fleet::{service, store as fleet};
 
 /// How many times a node's rate all nodes of an operator have together.
 const TOGETHER: u32 = 20;
+
+/// Age against the last event up to which a state is the present one.
+const LEEWAY: TimeDelta = TimeDelta::seconds(2);
 
 /// The meaning of a status post for a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +63,8 @@ pub async fn post(app: &App, actor: &Actor, node_id: &str, deployment_id: &str, 
     }
     let (node_id, per_hour) = (node_id.to_owned(), app.settings.fleet.states_per_hour);
     audit::change(app, actor, move |c| {
-        let changed = post_in(c, &node_id, &status, per_hour)?;
+        let now = c.now;
+        let changed = post_in(c, &node_id, &status, now, per_hour)?;
         if changed {
             // The node forgets a state that was answered.
             c.lasting();
@@ -73,7 +79,18 @@ pub async fn post(app: &App, actor: &Actor, node_id: &str, deployment_id: &str, 
     .await
 }
 
-fn post_in(c: &mut Change<'_>, node_id: &str, status: &DeploymentStatus, per_hour: u32) -> Result<bool> {
+/// Takes a state that a node has told as a record, of a time by the platform's clock; gives the deployment where anything changed that people
+/// see. A state that is older than the last one of the history is noted there, and is not what the deployment is in.
+///
+/// # Errors
+/// Those of [`post`].
+pub fn recorded(c: &mut Change<'_>, node_id: &str, status: serde_json::Value, at: Timestamp, per_hour: u32) -> Result<Option<String>> {
+    let status = DeploymentStatus::read(status).map_err(faults::semantic)?;
+    let changed = post_in(c, node_id, &status, at, per_hour)?;
+    Ok(changed.then_some(status.deployment_id))
+}
+
+fn post_in(c: &mut Change<'_>, node_id: &str, status: &DeploymentStatus, at: Timestamp, per_hour: u32) -> Result<bool> {
     let now = c.now;
     // Noting the call locks the node's row, as everything that changes the node's deployments does.
     if service::note_call(c, node_id, now)? != 1 {
@@ -91,7 +108,7 @@ fn post_in(c: &mut Change<'_>, node_id: &str, status: &DeploymentStatus, per_hou
     let changed = match decide(deployment.wanted, deployment.target_version, adopted, state) {
         Meaning::Old => false,
         Meaning::Is(state) => {
-            let moved = move_to(c, &deployment, &version, state, error, now)?;
+            let moved = move_to(c, &deployment, &version, state, error, at)?;
             if moved {
                 count(c, node_id, &deployment.organization_id, per_hour)?;
             }
@@ -129,7 +146,10 @@ pub(in crate::fleet) fn move_to(
     if deployment.state == state && deployment.error == error {
         return Ok(false);
     }
-    exactly_one(store::set_state(conn, deployment, state, error.as_deref())?, "deployment-changed")?;
+    // What was counted in milliseconds may seem a moment older than it is.
+    if fleet::last_event(conn, &deployment.id)?.is_none_or(|last| last <= now.plus(LEEWAY)) {
+        exactly_one(store::set_state(conn, deployment, state, error.as_deref())?, "deployment-changed")?;
+    }
     let event = DeploymentEvent {
         id: crate::base::ids::new("dev"),
         deployment_id: deployment.id.clone(),

@@ -23,7 +23,7 @@ use crate::site::parts::chain::{self, ChainLink, Reader};
 use crate::site::parts::license::verdict_text;
 use crate::site::parts::node::{EventItem, NodeFault, fault_code, note, tone};
 use crate::telemetry::model::AppSample;
-use crate::telemetry::service::app_figures;
+use crate::telemetry::service::{app_figures, usage_of};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/mine/deployments/{id}/remove", web::post().to(remove))
@@ -62,6 +62,8 @@ struct DeploymentView {
     detail: DeploymentDetail,
     /// Figures of the last heartbeat.
     sample: Option<AppSample>,
+    /// Inferences since it was made, over restarts of the agent.
+    used: i64,
     /// From listing to running.
     links: Vec<ChainLink>,
 }
@@ -73,7 +75,8 @@ async fn read(app: &App, actor: Actor, lang: Lang, id: String) -> Result<Deploym
             let detail = deployment::detail_in(conn, &actor, &id)?;
             let sample = app_figures(conn, std::slice::from_ref(&id))?.remove(&id);
             let links = chain::of_deployment(conn, &reader, &id)?;
-            Ok(DeploymentView { detail, sample, links })
+            let used = usage_of(conn, std::slice::from_ref(&id))?.remove(&(id.clone(), "inferences".to_owned())).unwrap_or(0);
+            Ok(DeploymentView { detail, sample, used, links })
         })
         .await
 }
@@ -230,7 +233,7 @@ fn left(events: &[DeploymentEvent]) -> &'static str {
 
 impl DeploymentLive {
     /// From the detail.
-    fn of(page: &Page, DeploymentView { detail, sample, links }: &DeploymentView, now: Timestamp) -> Self {
+    fn of(page: &Page, DeploymentView { detail, sample, used, links }: &DeploymentView, now: Timestamp) -> Self {
         let d = &detail.line.deployment;
         let (inferences, failed, latency, memory, restarts, sampled) = match sample {
             Some(s) => {
@@ -239,7 +242,8 @@ impl DeploymentLive {
                 let latency = if s.p95_ms > 0.0 { format!("{:.1} / {:.1} ms", s.p50_ms, s.p95_ms) } else { none() };
                 let memory = if s.memory_bytes > 0 { page.bytes(&s.memory_bytes) } else { none() };
                 (
-                    page.count(&s.inferences),
+                    // A heartbeat counts from the agent's start, a counter from the beginning, and is told each few minutes.
+                    page.count(&s.inferences.max(*used)),
                     if s.errors > 0 { page.count(&s.errors) } else { String::new() },
                     latency,
                     memory,

@@ -17,6 +17,7 @@ use crate::fleet::model::{DeploymentState, heard_lately};
 use crate::license::model::LicenseState;
 use crate::moderation::model::CaseState;
 use crate::release::model::ReleaseState;
+use crate::telemetry::service::usage_of;
 use crate::trade::model::OrderState;
 
 /// One link, ready to be shown.
@@ -276,8 +277,10 @@ fn build(conn: &mut Conn, reader: &Reader, mut ids: Ids) -> QueryResult<Vec<Chai
                     .select(app_samples::inferences)
                     .first(conn)
                     .optional()?;
-                // The agent counts from 0 after each start: without a count, show the date of the proof.
-                let note = match inferences.filter(|n| *n > 0 && installed) {
+                // An agent from before there were counters counts from 0 after each start: without a count, show the date of the proof.
+                let used = usage_of(conn, &[id.to_owned()])?;
+                let used = used.get(&(id.to_owned(), "inferences".to_owned())).copied();
+                let note = match inferences.max(used).filter(|n| *n > 0 && installed) {
                     Some(n) => reader.lang.format("chain-inferences", &[("n", &n.to_string())]),
                     None => reader.lang.format("chain-since", &[("date", &reader.lang.date(at))]),
                 };

@@ -55,9 +55,27 @@ pub struct Alarm {
     /// What the app saw.
     #[schema(value_type = Object)]
     pub result: Value,
-    /// Time by the node's clock.
+    /// Camera or sensor; empty where the node was told of none.
+    pub source: String,
+    /// How many frames had it.
+    pub count: i64,
+    /// When it began, by the platform's clock.
     #[schema(value_type = String, format = DateTime)]
     pub raised_at: Timestamp,
+    /// The last frame that had it.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_at: Timestamp,
+    /// When it was over; null while it goes on.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended_at: Option<Timestamp>,
+    /// Whether it was more than ten minutes old when it came.
+    pub late: bool,
+    /// When it began by the node's clock, where that is off by more than a minute.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub node_at: Option<Timestamp>,
+    /// What raised it beside the release: version, parameters, place.
+    #[schema(value_type = Object)]
+    pub origin: Value,
     /// Time of receipt.
     #[schema(value_type = String, format = DateTime)]
     pub received_at: Timestamp,
@@ -77,12 +95,23 @@ impl From<AlarmLine> for Alarm {
             site: line.site,
             app: format!("{}/{}", line.vendor, line.app),
             digest: alarm.release_digest,
-            // Kept as an object; one that a damaged row holds is shown empty.
-            result: serde_json::from_str(&alarm.result).unwrap_or_else(|_| Value::Object(serde_json::Map::new())),
+            result: object(&alarm.result),
+            origin: object(&alarm.origin),
+            source: alarm.source,
+            count: alarm.count,
             raised_at: alarm.raised_at,
+            last_at: alarm.last_at,
+            ended_at: alarm.ended_at,
+            late: alarm.late,
+            node_at: alarm.node_at,
             received_at: alarm.received_at,
         }
     }
+}
+
+/// Kept as an object; one that a damaged row holds is shown empty.
+fn object(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::Object(serde_json::Map::new()))
 }
 
 /// Alarms of the mine

@@ -90,8 +90,28 @@ async fn calls(demo: &Demo, node_id: &str) -> Vec<Call> {
         "supportedDeploymentTypes": ["custom"]}, "labels": {"pithead.dev/onnx-runtime": "1.22.0"}});
     let status = json!({"deploymentId": deployment, "adoptedManifestVersion": version, "status": {"state": "installed"},
         "components": [{"name": "app", "state": "installed"}]});
+    let record = |stream: &str, body: Value| json!({"seq": 1, "prev": app_package::stream::beginning(stream), "at": now, "mono": 5, "boot": "b", "clock": "trusted", "body": body});
+    let mut episode = alarm.clone();
+    for (key, value) in [
+        ("episode", json!("e1")),
+        ("phase", json!("begin")),
+        ("begun", json!(now)),
+        ("last", json!(now)),
+        ("count", json!(1)),
+        ("source", json!("belt-1")),
+    ] {
+        episode[key] = value;
+    }
+    let usage = json!({"epoch": "e", "counters": [{"deployment_id": deployment, "meter": "inferences", "count": 5}]});
+    let stream = |kind: &str, body: Value| {
+        let name = format!("fuzzed{kind}");
+        let gone = json!({"dropped": {"from": 2, "to": 3, "hash": digest, "lost": {"notice": 2}, "why": "no-room"}});
+        json!({"stream": name, "kind": kind, "records": [record(&name, body), gone]})
+    };
+    let streams = [stream("critical", episode), stream("status", status.clone()), stream("usage", usage)];
     vec![
         Call::post("/edge/reports", json!({"reports": [heartbeat, alarm]})),
+        Call::post("/edge/reports", json!({"boot": "b", "mono": 9, "reports": [], "streams": streams})),
         Call(Method::PUT, format!("/api/v1/capabilities/{node_id}"), Some(capabilities)),
         Call::post(&format!("/api/v1/deployments/{deployment}/status"), status),
         Call(Method::GET, "/api/v1/deployments".to_owned(), None),
@@ -115,7 +135,9 @@ async fn damaged_calls_of_a_node_are_answered() {
         assert!(status.is_success(), "{method} {path}: {status} {text}");
         if path == "/edge/reports" {
             let taken: Value = serde_json::from_str(&text).unwrap();
-            assert_eq!((&taken["accepted"], &taken["refused"]), (&json!(2), &json!(0)), "{taken}");
+            let streams = taken["streams"].as_array().unwrap();
+            assert_eq!((taken["accepted"] == 2, &taken["refused"]), (streams.is_empty(), &json!(0)), "{taken}");
+            assert!(streams.iter().all(|stream| stream["taken"] == 3 && stream["refused"] == 0), "{taken}");
         }
     }
     // A code is good once: the second one that comes with it is refused for what it is.

@@ -128,12 +128,12 @@ async fn an_alarm_is_read_as_in_the_list() {
         let (shop, mine, vendor, deployment) = busy(&app).await;
         let owner = shop.operator.organization_id().unwrap().to_owned();
         let node_id = mine.get(&format!("/api/v1/deployments/{deployment}")).await["node_id"].as_str().unwrap().to_owned();
-        let report = json!([{
+        let report = json!({"reports": [{
             "sequence": 1, "at": app.clock.now().utc(), "kind": "alarm", "deployment_id": deployment, "digest": shop.listing.digest,
             "rule": "bolt", "level": "critical", "text": {"zh": "锚杆", "en": "bolt"}, "result": {"detections": [{"label": "bolt"}]},
-        }]);
+        }]});
         let node = Actor::Node { node_id, organization_id: owner };
-        crate::telemetry::service::take(&app, &node, serde_json::from_str(&report.to_string()).unwrap()).await.unwrap();
+        crate::telemetry::taking::take(&app, &node, serde_json::from_str(&report.to_string()).unwrap()).await.unwrap();
         let listed = mine.get("/api/v1/alarms").await["items"][0].clone();
         assert_eq!((&listed["rule"], &listed["result"]["detections"][0]["label"]), (&json!("bolt"), &json!("bolt")));
         let alarm = format!("/api/v1/alarms/{}", listed["id"].as_str().unwrap());

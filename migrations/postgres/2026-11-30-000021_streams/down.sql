@@ -1,0 +1,10 @@
+DROP TABLE usage_counters;
+DROP TABLE streams;
+ALTER TABLE alarms DROP COLUMN origin;
+ALTER TABLE alarms DROP COLUMN node_at;
+ALTER TABLE alarms DROP COLUMN late;
+ALTER TABLE alarms DROP COLUMN count;
+ALTER TABLE alarms DROP COLUMN ended_at;
+ALTER TABLE alarms DROP COLUMN last_at;
+ALTER TABLE alarms DROP COLUMN source;
+ALTER TABLE alarms DROP COLUMN episode;
