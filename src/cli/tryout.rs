@@ -125,7 +125,7 @@ fn answer(args: &Try, traced: bool, settings: &Checks) -> anyhow::Result<All> {
             // The child knows the copies by number.
             let place = all.answers.results.len();
             let (number, file) = (format!("`{:04}`", place - before), args.files.get(place));
-            let file = file.map(|file| shown(file).to_string()).unwrap_or_default();
+            let file = file.map(|file| shown(file)).unwrap_or_default();
             all.answers.fault = Some((code, detail.replace(&number, &file)));
             break;
         }

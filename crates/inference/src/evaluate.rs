@@ -124,7 +124,7 @@ impl Tally {
                 self.pictures.push((objects, Vec::new()));
             }
             (Expected::Text(text), Ok(answer)) => {
-                self.texts.push((text, answer.lines().join("\n").chars().take(expect::MAX_TEXT_READ).collect()))
+                self.texts.push((text, answer.lines().join("\n").chars().take(expect::MAX_TEXT_READ).collect()));
             }
             (Expected::Text(text), Err(e)) => {
                 failed(e.code);

@@ -6,6 +6,7 @@ use std::{path::Path, time::Instant};
 
 use app_package::{
     manifest::{AppManifest, Golden, InputKind, Tolerance, Truth},
+    span::Span,
     text,
 };
 use serde::{Deserialize, Serialize};
@@ -291,7 +292,7 @@ fn is_right(truth: &Truth, result: &AppOutput, tolerance: &Tolerance) -> bool {
     let values = truth.values.as_ref().is_none_or(|values| {
         values.iter().all(|(id, [truth, allowed])| result.values.iter().any(|v| &v.id == id && (v.value - truth).abs() <= *allowed))
     });
-    let time = tolerance.time.map_or(truth::TOLERANCE, |time| time.get());
+    let time = tolerance.time.map_or(truth::TOLERANCE, Span::get);
     let events = truth.events.as_ref().is_none_or(|events| result.left_out == 0 && truth::agrees(events, &result.events, time));
     let crossings = truth.crossings.as_ref().is_none_or(|lines| lines.iter().all(|(line, n)| result.counts.lines.get(line) == Some(n)));
     class && counts && values && texts && events && crossings

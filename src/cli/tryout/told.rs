@@ -1,5 +1,7 @@
 //! What was found in a file, in words of the app: titles and texts of app.yaml in the language of `--lang`.
 
+use std::fmt::Write as _;
+
 use app_package::manifest::AppManifest;
 use app_package::text::Text;
 use inference::output::{AppOutput, Detection, Direction, Event};
@@ -80,16 +82,16 @@ impl Told<'_> {
 pub fn named(thing: &Detection) -> String {
     let mut all = format!("{}  {:.3}", thing.label, thing.score);
     if let Some(track) = thing.track {
-        all.push_str(&format!("  #{track}"));
+        let _ = write!(all, "  #{track}");
     }
     if let Some(text) = &thing.said.text {
-        all.push_str(&format!("  “{}”", text.text));
+        let _ = write!(all, "  “{}”", text.text);
     }
     if let Some(class) = thing.said.classes.first() {
-        all.push_str(&format!("  {} {:.2}", class.label, class.score));
+        let _ = write!(all, "  {} {:.2}", class.label, class.score);
     }
     for value in &thing.said.values {
-        all.push_str(&format!("  {} {:.2} {}", value.id, value.value, value.unit));
+        let _ = write!(all, "  {} {:.2} {}", value.id, value.value, value.unit);
     }
     all.trim_end().to_owned()
 }
