@@ -73,6 +73,9 @@ pub fn run(dir: &Path, manifest: AppManifest, set: File, metric: Metric, engine:
     if let Err(reason) = set.fits(&manifest, metric) {
         return failed(reason);
     }
+    if !set.is_heard(&mut archive, &manifest) {
+        return failed("input-kind-differs");
+    }
     let pairs = set.pairs(&manifest);
     let mut app = match App::open(dir, manifest, engine, 1) {
         Ok(app) => app,
