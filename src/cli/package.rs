@@ -391,6 +391,8 @@ fn tell_report(report: &CheckReport, folder: &Folder, code: &str, lang: Lang) {
                 print_line!("     {line}");
             }
         }
+        let log = report.golden.iter().flat_map(|golden| &golden.log).filter(|_| step.code == "golden");
+        log.for_each(|line| print_line!("  | {line}"));
     }
     for fault in report.faults.iter().filter_map(|f| serde_json::from_value::<Fault>(f.clone()).ok()) {
         print_line!("     app.yaml:{} {}", fault.line.unwrap_or(1), fault.message(code));

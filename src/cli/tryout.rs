@@ -174,6 +174,7 @@ pub fn run(args: &Try, settings: &Checks) -> anyhow::Result<ExitCode> {
     if let Some((code, detail)) = answers.fault.as_ref().filter(|_| !args.told.json) {
         let why = format!("{} [{code}] {detail}", package::reason(lang, code));
         eprintln!("{}", lang.format("cli-try-not-run", &[("reason", &why)]));
+        answers.logs.get(found.len()).into_iter().flatten().for_each(|line| eprintln!("  | {line}"));
     }
     Ok(if answers.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::from(AT_FAULT) })
 }

@@ -24,6 +24,9 @@ const LEAST_IOU: f32 = 0.9;
 /// Farthest that a point may be from the expected one, in shares of the root of the box's area.
 const MOST_AWAY: f32 = 0.02;
 
+/// Most lines of own steps that a report keeps: as many as they may log of one input.
+const MAX_LOG: usize = 64;
+
 /// Result of all samples.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GoldenReport {
@@ -35,6 +38,9 @@ pub struct GoldenReport {
     /// Share of the labelled samples that are right, 0–1; absent when none is labelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
+    /// What own steps logged, the first [`MAX_LOG`] lines: sample, step, and the line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
 }
 
 /// Result of one sample.
@@ -72,6 +78,9 @@ pub fn run(app: &mut App) -> GoldenReport {
         labelled += u32::from(sample.right.is_some());
         right += u32::from(sample.right == Some(true));
         report.samples.push(sample);
+        let log = app.take_log().into_iter().map(|line| format!("{}: {line}", golden.name));
+        let room = MAX_LOG - report.log.len().min(MAX_LOG);
+        report.log.extend(log.take(room));
     }
     report.accuracy = (labelled > 0).then(|| f64::from(right) / f64::from(labelled));
     report

@@ -98,6 +98,7 @@ fn objects_are_counted_by_a_step_of_the_vendor_and_rules_see_it() {
     expecting(&package);
     let report = checked(&package);
     assert!(report.passed, "{:?}", report.steps);
+    assert_eq!(report.golden.unwrap().log, ["one: own: somebody wears no helmet"]);
     let figures = report.run_card.unwrap().own_steps.remove(0);
     assert_eq!((figures.name.as_str(), figures.runs, figures.fuel), ("own", 1, 50_000_000));
     assert!(figures.most_fuel > 50 && figures.most_fuel < 10_000, "{figures:?}");
