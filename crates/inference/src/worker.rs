@@ -18,6 +18,7 @@ use std::{
 };
 
 use app_package::manifest::Provider;
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::{
     alarm,
@@ -152,6 +153,9 @@ fn confine_and_load(
     let own = provider.map(Library::folders).unwrap_or_default();
     let folders = [Some(dir), more, lib.parent(), real.parent()].into_iter().flatten().chain(own.iter().map(PathBuf::as_path));
     let confinement = sandbox::confine(limits, &folders.collect::<Vec<_>>())?;
+    // Nobody waits for the answer once the parent is gone. Set last, for the kernel forgets it where the user changes; where it cannot be
+    // set, the processor time is bounded.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
     Ok((confinement, OnnxRuntime::init_on(&real, provider)?))
 }
 
