@@ -633,6 +633,7 @@ const METRIC: Kind = Kind::Obj(&[
     must("name", Kind::Slug(60)),
     must("value", Kind::Num(-BIG, BIG)),
     must("baseline", Kind::Num(-BIG, BIG)),
+    may("title", Kind::Text(60)),
     must("dataset", Kind::Text(500)),
 ]);
 
