@@ -39,8 +39,11 @@ impl Told<'_> {
 
     /// An event with its seconds, and what it was.
     pub fn event(&self, event: &Event, result: &AppOutput) -> String {
-        let end = event.end.map(|end| format!("{end:.1}")).unwrap_or_default();
-        let time = if event.line.is_some() { format!("{:.1} s", event.begin) } else { format!("{:.1}–{end} s", event.begin) };
+        let time = match event.end {
+            _ if event.line.is_some() => format!("{:.1} s", event.begin),
+            Some(end) => format!("{:.1}–{end:.1} s", event.begin),
+            None => self.lang.format("cli-try-open", &[("begin", &format!("{:.1}", event.begin))]),
+        };
         let scene = &self.manifest.scene;
         let rule = event.rule.as_ref().map(|id| self.alarm(id, event.begin, result));
         let zone = event.zone.as_ref().map(|id| self.title(id, scene.zones.iter().map(|zone| (&zone.id, &zone.title))));
@@ -122,7 +125,7 @@ mod tests {
             told(Lang::En, "en"),
             [
                 format!("2.0–6.2 s  {}  {} 1", zone.en, person("en")),
-                format!("4.0– s  North: a person is inside  {}", zone.en),
+                format!("from 4.0 s on  North: a person is inside  {}", zone.en),
                 format!("3.0 s  Gate  out  {} 2", person("en")),
                 "1.0–9.0 s  Round  abandoned  − Look".to_owned(),
                 // Nothing is known of it.
