@@ -167,6 +167,9 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Time for what still runs on threads when a command has ended.
+const SHUTDOWN: std::time::Duration = std::time::Duration::from_secs(1);
+
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Pack(args) => return package::pack(args),
@@ -200,10 +203,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         .enable_all()
         .max_blocking_threads(loaded.settings.server.blocking_threads.max(4))
         .build()?;
-    if let Command::Demo(options) = cli.command {
-        return runtime.block_on(crate::demo::run(options));
-    }
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
+        if let Command::Demo(options) = cli.command {
+            return crate::demo::run(options).await;
+        }
         if let Command::Admin { command } = &cli.command {
             admin::check(&loaded.settings, command)?;
         }
@@ -214,7 +217,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             // Done above.
             _ => Ok(ExitCode::SUCCESS),
         }
-    })
+    });
+    // A thread that waits for the child of a job that was given back would wait for its end.
+    runtime.shutdown_timeout(SHUTDOWN);
+    outcome
 }
 
 async fn serve(app: App) -> anyhow::Result<ExitCode> {

@@ -242,7 +242,7 @@ def readme(m):
         lines += [f"# {m['title'][lang]}", "", m["summary"][lang], "", m["description"][lang].strip(), "", f"## {words[0]}", "",
                   f"**{words[1]}** {m['card']['training_data'][lang].strip()}", "", f"**{words[2]}** {m['card']['limits'][lang].strip()}", "",
                   f"| {words[3]} | {words[4]} | {words[5]} | {words[6]} |", "|---|---|---|---|"]
-        lines += [f"| {x['name']} | {x['value']} | {x['baseline']} | {x['dataset'][lang]} |" for x in m["card"]["metrics"]] + [""]
+        lines += [f"| {x.get('title', {}).get(lang, x['name'])} | {x['value']} | {x['baseline']} | {x['dataset'][lang]} |" for x in m["card"]["metrics"]] + [""]
     return "\n".join(lines)
 
 

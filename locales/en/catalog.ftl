@@ -154,6 +154,7 @@ compare-safety = Safety class
 compare-safety-true = Yes: never stops on expiry
 compare-safety-false = No
 compare-score = { $set }, { $metric }
+compare-provider = { $provider }: { $figure }
 compare-elsewhere = These apps were measured with different engines or on different hardware: their times and memory cannot be compared.
 compare-plot = Latency of an inference
 compare-add = Add to the comparison

@@ -149,6 +149,7 @@ evaluation-fault-expect-metric = This has results of another kind than the figur
 evaluation-fault-input-metric = mAP needs pictures; figures of events and crossings need clips (input: video), and clips have no other figures.
 evaluation-fault-input-not-a-picture = The input is no PNG or JPEG picture: { $detail }.
 evaluation-fault-input-not-csv = The input is no CSV: { $detail }.
+evaluation-fault-input-not-sound = The input is no WAV file of sound, as the first one is: { $detail }.
 evaluation-fault-input-too-large = The input is too large: { $detail }.
 evaluation-fault-input-not-a-clip = The input is no clip that can be read: { $detail }.
 evaluation-fault-expect-events = The clip has no events. Write "events": [] where nothing happens.

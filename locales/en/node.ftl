@@ -74,6 +74,7 @@ node-fault-model-load = The engine cannot load the model. Tell the developer.
 node-fault-out-of-memory = Memory ran out for the app. Choose a node with more memory, or tell the developer.
 node-fault-sandbox-failed = The node could not confine the app, so it does not run it. Check the node's kernel.
 node-fault-api-open = The node's local API asks for no token, because the file with the token is missing. Make the file and restart the agent; apps keep running.
+node-fault-model-name-shared = Several apps on this node have a model of this name; under /v2/models it means the first of these. Ask for:
 node-fault-app-unconfined = The node's kernel does not confine an app: the node was told to run it all the same, or it is a safety app that ran there before. Update the kernel.
 node-fault-download-too-slow = The app's files come so slowly that the node broke the download off. It goes on from where it was; check the line.
 node-fault-state-unsigned = The platform has not signed what this node is to run, so the node begins nothing new; apps keep running. Tell the platform.

@@ -88,6 +88,7 @@ release-next-published = Signed and published: it can be ordered and deployed.
 release-next-deprecated = It still runs, but is not for new deployments.
 release-next-recalled = Recalled: nobody gets it any more, and what runs goes on until its operator decides. Publish a corrected version.
 release-checks = Check report
+check-detail = In detail:
 check-running = running
 check-not-run = not run: an earlier step failed
 check-step-files = Files

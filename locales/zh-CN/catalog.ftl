@@ -145,6 +145,7 @@ compare-safety = 安全类
 compare-safety-true = 是：授权到期不停用
 compare-safety-false = 否
 compare-score = { $set }，{ $metric }
+compare-provider = { $provider }：{ $figure }
 compare-elsewhere = 各应用的测试引擎或硬件不同，用时和内存不可比较。
 compare-plot = 单次推理延迟
 compare-add = 添加对比应用

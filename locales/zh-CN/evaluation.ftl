@@ -143,6 +143,7 @@ evaluation-fault-expect-metric = 结果种类与指标不符。
 evaluation-fault-input-metric = mAP 需要图像；事件和越线指标需要视频片段（input: video），视频片段也只有这些指标。
 evaluation-fault-input-not-a-picture = 输入不是 PNG 或 JPEG 图像：{ $detail }。
 evaluation-fault-input-not-csv = 输入不是 CSV：{ $detail }。
+evaluation-fault-input-not-sound = 输入不是 WAV 声音文件，与第一个样本不同：{ $detail }。
 evaluation-fault-input-too-large = 输入过大：{ $detail }。
 evaluation-fault-input-not-a-clip = 输入不是可读取的视频片段：{ $detail }。
 evaluation-fault-expect-events = 该片段没有写 events。没有事情发生时请写 "events": []。

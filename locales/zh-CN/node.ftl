@@ -74,6 +74,7 @@ node-fault-model-load = 推理引擎无法加载该模型。请联系开发商�
 node-fault-out-of-memory = 应用内存不足。请选择内存更大的节点，或联系开发商。
 node-fault-sandbox-failed = 节点无法隔离应用，因此不予运行。请检查节点的内核。
 node-fault-api-open = 缺少令牌文件，节点的本地接口不要求令牌。请创建该文件并重启代理；应用照常运行。
+node-fault-model-name-shared = 本节点有多个应用的模型同名，/v2/models 下的该名称指其中第一个。请使用：
 node-fault-app-unconfined = 节点的内核未能隔离应用：节点设置为允许这样运行，或该应用是此前已运行的安全类应用。请更新内核。
 node-fault-download-too-slow = 应用文件传输过慢，节点已中断下载，稍后从断点继续；请检查线路。
 node-fault-state-unsigned = 平台未对该节点应运行的内容签名，节点不再启用新内容；应用继续运行。请联系平台。

@@ -13,6 +13,8 @@ use super::error::{Error, Result};
 use super::ids;
 use super::storage::BlobStore;
 
+/// Folder of all runs, in the data folder.
+const FOLDER: &str = "checks";
 /// Open files of the child.
 const OPEN_FILES: u64 = 256;
 
@@ -55,10 +57,12 @@ impl Drop for Folder {
     }
 }
 
-/// After this time a folder of the same name is a leftover of a crash: no run lasts as long.
-const LEFTOVER: Duration = Duration::from_hours(6);
+/// Removes what runs of an earlier server have left, which ended before them. The caller has locked the data folder.
+pub fn clear(settings: &Settings) {
+    remove(&settings.data_dir.0.join(FOLDER));
+}
 
-/// Removes a folder. One that stays only costs space; a later run under the same name removes it.
+/// Removes a folder. One that stays only costs space, until the next start.
 fn remove(dir: &Path) {
     if let Err(e) = std::fs::remove_dir_all(dir)
         && e.kind() != std::io::ErrorKind::NotFound
@@ -71,22 +75,11 @@ impl Folder {
     /// A folder for this run alone: two runs under one `name` may overlap, where a job is claimed again or queued twice.
     /// [`Self::stage`] makes it.
     pub fn new(settings: &Settings, name: &str) -> Self {
-        Self(settings.data_dir.0.join("checks").join(name).join(ids::new("run")))
-    }
-
-    /// Removes what a crash has left of earlier runs under the same name.
-    fn sweep(&self) {
-        let runs = self.0.parent().and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten().flatten();
-        let old = |entry: &std::fs::DirEntry| {
-            let changed = entry.metadata().and_then(|known| known.modified());
-            changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFTOVER))
-        };
-        runs.filter(old).for_each(|entry| remove(&entry.path()));
+        Self(settings.data_dir.0.join(FOLDER).join(name).join(ids::new("run")))
     }
 
     /// Makes the folder; gives its path.
     pub fn make(&self) -> Result<&Path> {
-        self.sweep();
         std::fs::create_dir_all(&self.0)?;
         Ok(&self.0)
     }
@@ -139,6 +132,10 @@ mod tests {
         assert!(!second.exists() && first.join("app.yaml").exists());
         drop(one);
         assert_eq!(std::fs::read_dir(data.join("checks")).unwrap().count(), 0);
+        let left = Folder::new(&settings, "rel_1");
+        left.stage("", &blobs, &[]).unwrap();
+        clear(&settings);
+        assert!(!left.path().exists());
         std::fs::remove_dir_all(data).unwrap();
     }
 }

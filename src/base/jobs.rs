@@ -1,6 +1,7 @@
 //! Durable background work. A job is enqueued in the caller's transaction (so it exists exactly when its cause does), claimed for a
 //! lease, and done at least once: jobs are idempotent. A failed job is tried again with growing pauses, then kept as `failed`, and
-//! [`Worker::give_up`] ends what waited for it. Each [`Lane`] has a runner of its own, so that a node's new state never waits for a
+//! [`Worker::give_up`] ends what waited for it. A server that stops gives back what does not end within its grace time, so that the next
+//! one goes on at once. Each [`Lane`] has a runner of its own, so that a node's new state never waits for a
 //! check. In a lane organisations take turns: whose job was begun longest ago is next, and what is nobody's goes first.
 
 use chrono::TimeDelta;
@@ -266,7 +267,13 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
     let Some((id, payload, attempts)) = claimed else { return Ok(false) };
     let job = serde_json::from_str::<Job>(&payload);
     let outcome = match &job {
-        Ok(job) => (worker.run)(app, job).await,
+        Ok(job) => tokio::select! {
+            outcome = (worker.run)(app, job) => outcome,
+            () = grace_is_over(app) => {
+                give_back(app, id, attempts).await?;
+                return Ok(false);
+            }
+        },
         Err(e) => Err(Error::internal(anyhow::anyhow!("payload of {id}: {e}"))),
     };
     app.metrics.jobs.get_or_create(&[("outcome", if outcome.is_ok() { "ok" } else { "error" })]).inc();
@@ -320,6 +327,27 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
         app.db.write_aside(ended).await?;
     }
     Ok(true)
+}
+
+/// Ends when the server has been told to stop and the time is over that it leaves to what runs.
+async fn grace_is_over(app: &App) {
+    // The sender lives as long as the app.
+    let _ = app.stopping().wait_for(|stop| *stop).await;
+    tokio::time::sleep(std::time::Duration::from_secs(app.settings.server.shutdown_seconds)).await;
+}
+
+/// Ends the lease of a job that was not done, as if it had not been begun: what was begun is taken first.
+async fn give_back(app: &App, id: String, attempts: i64) -> Result<()> {
+    use schema::jobs::dsl;
+    let over = app.clock.now().plus(TimeDelta::seconds(-1));
+    app.db
+        .write_aside(move |conn| {
+            let own = dsl::jobs.find(&id).filter(dsl::state.eq("running").and(dsl::attempts.eq(attempts)));
+            diesel::update(own).set((dsl::lease_until.eq(over), dsl::attempts.eq(attempts - 1))).execute(conn)?;
+            tracing::info!(job = %id, "not done by the end of the grace time, given back");
+            Ok(())
+        })
+        .await
 }
 
 /// Whether a job of the kind that waits only once waits.

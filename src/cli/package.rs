@@ -132,7 +132,9 @@ pub fn examined(dir: &Path, told: &Output) -> anyhow::Result<Result<Folder, Exit
         for (step, e) in &faults {
             eprintln!("{}  {}", lang.t("cli-failed"), lang.t(&format!("check-step-{step}")));
             eprintln!("     {} [{}]\n     {}", reason(lang, e.code), e.code, e.message);
-            rules_at_fault(&folder, step).iter().for_each(|line| eprintln!("     {line}"));
+            for line in rules_at_fault(&folder, step) {
+                eprintln!("     {line}");
+            }
         }
     }
     Ok(Err(ExitCode::from(AT_FAULT)))
@@ -385,8 +387,12 @@ fn tell_report(report: &CheckReport, folder: &Folder, code: &str, lang: Lang) {
         if let Some(code) = &step.reason {
             print_line!("     {}", reason(lang, code));
             print_line!("     {}", step.detail.as_deref().unwrap_or_default());
-            rules_at_fault(folder, &step.code).iter().for_each(|line| print_line!("     {line}"));
+            for line in rules_at_fault(folder, &step.code) {
+                print_line!("     {line}");
+            }
         }
+        let log = report.golden.iter().flat_map(|golden| &golden.log).filter(|_| step.code == "golden");
+        log.for_each(|line| print_line!("  | {line}"));
     }
     for fault in report.faults.iter().filter_map(|f| serde_json::from_value::<Fault>(f.clone()).ok()) {
         print_line!("     app.yaml:{} {}", fault.line.unwrap_or(1), fault.message(code));

@@ -125,7 +125,7 @@ fn answer(args: &Try, traced: bool, settings: &Checks) -> anyhow::Result<All> {
             // The child knows the copies by number.
             let place = all.answers.results.len();
             let (number, file) = (format!("`{:04}`", place - before), args.files.get(place));
-            let file = file.map(|file| shown(file).to_string()).unwrap_or_default();
+            let file = file.map(|file| shown(file)).unwrap_or_default();
             all.answers.fault = Some((code, detail.replace(&number, &file)));
             break;
         }
@@ -174,6 +174,7 @@ pub fn run(args: &Try, settings: &Checks) -> anyhow::Result<ExitCode> {
     if let Some((code, detail)) = answers.fault.as_ref().filter(|_| !args.told.json) {
         let why = format!("{} [{code}] {detail}", package::reason(lang, code));
         eprintln!("{}", lang.format("cli-try-not-run", &[("reason", &why)]));
+        answers.logs.get(found.len()).into_iter().flatten().for_each(|line| eprintln!("  | {line}"));
     }
     Ok(if answers.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::from(AT_FAULT) })
 }

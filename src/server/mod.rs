@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use tokio::sync::watch;
 
 use crate::base::app::App;
-use crate::base::jobs;
+use crate::base::{child, jobs};
 use crate::server::middleware::authenticate::authenticate;
 use crate::server::middleware::open_requests::{connected, open_requests};
 use crate::server::middleware::{
@@ -26,6 +26,9 @@ pub mod routes;
 mod tls;
 pub mod upkeep;
 pub mod work;
+
+/// Time in which what the grace time has cut off is written down.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// A running server.
 #[derive(Debug)]
@@ -48,6 +51,7 @@ impl Server {
     /// A port in use, named; a data folder that another server uses.
     pub async fn start(app: App) -> anyhow::Result<Self> {
         let lock = lock(&app.settings.data_dir.0)?;
+        child::clear(&app.settings);
         let settings = &app.settings.server;
         let workers = if settings.workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { settings.workers };
         // Each of the two listeners has its workers.
@@ -151,13 +155,13 @@ impl Server {
         Ok(Self { address, edge_address, handles, tasks, stop: app.stop.clone(), grace, _lock: lock })
     }
 
-    /// Stops: no new requests, long polls end, open requests and the running job finish within the grace time.
+    /// Stops: no new requests, long polls end, open requests and running jobs finish within the grace time. A job that does not is given back.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
         for handle in &self.handles {
             handle.stop(true).await;
         }
-        if tokio::time::timeout(self.grace, futures_util::future::join_all(self.tasks)).await.is_err() {
+        if tokio::time::timeout(self.grace + MOMENT, futures_util::future::join_all(self.tasks)).await.is_err() {
             tracing::warn!("not every task ended within the grace time");
         }
     }

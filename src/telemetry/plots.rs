@@ -108,11 +108,15 @@ pub fn apps(lang: Lang, plot: Plot, named: &[(&str, &str)], samples: &[AppSample
     line(unit, series)
 }
 
-/// Mean latency. Samples before the first inference are left out: they have none.
+/// Mean latency over samples with an inference since the one before: a node goes on to report what its last inferences took, for as long as
+/// nothing comes in.
 fn latency(samples: &[AppSample], span: Span, value: impl Fn(&AppSample) -> f64) -> Vec<(i64, Option<f64>)> {
     let mut means = Buckets::new(span);
-    for sample in samples.iter().filter(|s| s.p95_ms > 0.0) {
-        means.add(sample.at.utc().timestamp_millis(), value(sample), 1.0);
+    for pair in samples.windows(2) {
+        let [before, after] = pair else { continue };
+        if after.inferences != before.inferences && after.p95_ms > 0.0 {
+            means.add(after.at.utc().timestamp_millis(), value(after), 1.0);
+        }
     }
     means.points()
 }
@@ -214,8 +218,10 @@ mod tests {
 
     #[test]
     fn gaps_show() {
-        let data = apps(Lang::En, Plot::Latency, &[("d", "App")], &[sample(0, 0), sample(120, 1)], Span::Hour);
+        let samples = [sample(-30, 0), sample(0, 1), sample(120, 2), sample(180, 2), sample(240, 2)];
+        let data = apps(Lang::En, Plot::Latency, &[("d", "App")], &samples, Span::Hour);
         assert_eq!(data.series.len(), 2);
+        // And after the last inference nothing goes on.
         assert_eq!(data.series[1].data, [(0, Some(3.0)), (60_000, None), (120_000, Some(3.0))]);
         let json = serde_json::to_value(&data).unwrap();
         assert_eq!(json["series"][0]["data"][1], serde_json::json!([60000, null]));

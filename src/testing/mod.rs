@@ -115,7 +115,8 @@ where
     let mut lite = settings(&folder.0);
     lite.database.url = format!("sqlite:{}", folder.0.join("test.db").display());
     change(&mut lite);
-    body(App::open(lite, clock()).unwrap()).await;
+    // Bodies are long: without the box each test's own future would be as large as its body's.
+    Box::pin(body(App::open(lite, clock()).unwrap())).await;
 
     #[expect(clippy::disallowed_methods, reason = "the test command passes its database here")]
     let Ok(url) = std::env::var("TEST_POSTGRES_URL") else { return };
@@ -127,7 +128,7 @@ where
     let separator = if url.contains('?') { '&' } else { '?' };
     postgres.database.url = format!("{url}{separator}options=-c%20search_path%3D{schema}");
     change(&mut postgres);
-    body(App::open(postgres, clock()).unwrap()).await;
+    Box::pin(body(App::open(postgres, clock()).unwrap())).await;
     admin.blocking().unwrap().batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).unwrap();
 }
 

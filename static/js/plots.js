@@ -50,6 +50,13 @@ function unrepeated(words) {
 // Counts have no half ticks.
 const whole = (data) => data.series.every((series) => series.data.every(([, y]) => y === null || Number.isInteger(y)));
 
+// Times of clips beside times of rows: seconds would press fractions of a millisecond onto the axis.
+function wide(data) {
+  if (data.unit !== "ms") return false;
+  const values = data.series.flatMap((series) => series.data.map(([, y]) => y)).filter((y) => y !== null);
+  return Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) > 100;
+}
+
 const toneOf = (index) => order[index % order.length];
 
 // Built of elements, not of markup: the content security policy refuses style attributes, and names come from people.
@@ -85,7 +92,7 @@ function option(data) {
     legend: { show: data.series.length > 1, type: "scroll", pageIconColor: text, pageIconInactiveColor: colour("--line-strong"), pageTextStyle: { color: text }, pageIconSize: 11, top: 0, right: 0, left: 0, icon: "roundRect", itemWidth: 12, itemHeight: 8, textStyle: { color: text }, inactiveColor: colour("--line-strong") },
     tooltip: { trigger: "axis", className: "plot-tip", confine: true, backgroundColor: colour("--surface"), borderColor: colour("--line-strong"), padding: [6, 10], textStyle: { color: colour("--text"), fontSize: 12 }, axisPointer: { type: "line", lineStyle: { color: colour("--line-strong") } }, formatter: (items) => tip(data, items) },
     xAxis: { ...axis, type: "time", scale: true, axisLabel: { ...axis.axisLabel, formatter: unrepeated((value) => moment(value, across)) }, minInterval: across > 2 * 864e5 ? 864e5 : 6e4 },
-    yAxis: { ...axis, type: "value", ...(data.unit === "%" ? { min: 0, max: 100, interval: 25 } : whole(data) ? { minInterval: 1 } : {}), axisLine: { show: false }, splitNumber: 4, splitLine: { lineStyle: { color: line } }, axisLabel: { ...axis.axisLabel, formatter: (value) => number(value, data.unit) } },
+    yAxis: { ...axis, type: wide(data) ? "log" : "value", ...(data.unit === "%" ? { min: 0, max: 100, interval: 25 } : whole(data) ? { minInterval: 1 } : {}), axisLine: { show: false }, splitNumber: 4, splitLine: { lineStyle: { color: line } }, axisLabel: { ...axis.axisLabel, formatter: (value) => number(value, data.unit) } },
     series: data.series.map((series, index) => {
       const tone = colour(tones[toneOf(index)]);
       return {

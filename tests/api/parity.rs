@@ -344,6 +344,30 @@ fn visibility_and_pins_come_from_the_rows_of_the_version_before() {
 }
 
 #[test]
+fn sets_that_go_down_take_their_pins_along() {
+    let both = Both::empty();
+    for db in both.each() {
+        let mut conn = db.blocking().unwrap();
+        migrate::up(&mut conn).unwrap();
+        conn.batch_execute(OWNED).unwrap();
+        for (id, metric) in [("evs_2", "cer"), ("evs_3", "event-f1")] {
+            conn.batch_execute(&format!(
+                "INSERT INTO evaluation_sets (id, scenario, name_zh, name_en, metric, input, unit, samples, digest, size_bytes, created_by, created_at) \
+                 SELECT '{id}', scenario, 'n', 'n', '{metric}', 'video', '', 1, digest, 1, created_by, created_at FROM evaluation_sets WHERE id = 'evs_1'"
+            ))
+            .unwrap();
+        }
+        conn.batch_execute("INSERT INTO blob_pins (digest, holder) SELECT digest, id FROM evaluation_sets").unwrap();
+        let pins = "SELECT COUNT(*) AS n FROM blob_pins";
+        assert_eq!(count(&mut conn, pins), 3);
+        down_to_before(&mut conn, "2026-11-30-000020");
+        assert_eq!(count(&mut conn, pins), 2);
+        down_to_before(&mut conn, "2026-11-30-000000");
+        assert_eq!(count(&mut conn, pins), 1);
+    }
+}
+
+#[test]
 fn a_database_of_the_version_before_knows_that_it_had_keys() {
     const NAME: &str = "2026-11-29-000042";
     let both = Both::empty();

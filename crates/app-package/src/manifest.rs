@@ -375,6 +375,9 @@ pub struct ModelCard {
 pub struct Metric {
     /// Name of the figure, for example `accuracy`, `macro-f1`, `rmse`, `mae`, `r2`.
     pub name: String,
+    /// What it is called. Without it pages show the words that the platform has for the name, or the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<Text>,
     /// The figure.
     pub value: f64,
     /// What chance or the trivial model reaches on the same data.

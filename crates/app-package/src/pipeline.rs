@@ -37,6 +37,7 @@ use crate::text::Text;
 /// A step of format 2. In YAML: `model: {…}`, `track: {…}` or `wasm: {…}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "an app has a few steps, and most are models")]
 pub enum Step {
     /// Runs a model.
     Model(ModelStep),

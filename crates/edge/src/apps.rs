@@ -57,14 +57,29 @@ impl Apps {
         apps.get(name).or_else(|| apps.values().find(|a| a.wanted.app() == name || a.wanted.slug() == name)).cloned()
     }
 
-    /// A running deployment with the place of one of its models: by the model's name, by `<app>.<model>`, or by the app's name, which is its
-    /// first model.
+    /// A running deployment with the place of one of its models: by the model's name, by `<app>.<model>` or `<deployment>.<model>`, or by the
+    /// app's name, which is its first model. Of several the first by the deployment's id ([`Self::shared`]).
     pub fn find_model(&self, name: &str) -> Option<(Arc<Running>, usize)> {
         let apps = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let model = |a: &Running, name: &str| a.models.iter().position(|model| model.name == name);
         let long = |a: &Running| model(a, name.strip_prefix(a.wanted.slug())?.strip_prefix('.')?);
+        let longest = |a: &Running| model(a, name.strip_prefix(&*a.wanted.id)?.strip_prefix('.')?);
         let by = |place: &dyn Fn(&Running) -> Option<usize>| apps.values().find_map(|a| Some((a.clone(), place(a)?)));
-        by(&|a| model(a, name)).or_else(|| by(&long)).or_else(|| by(&|a| (a.wanted.slug() == name && !a.models.is_empty()).then_some(0)))
+        by(&|a| model(a, name))
+            .or_else(|| by(&long))
+            .or_else(|| by(&longest))
+            .or_else(|| by(&|a| (a.wanted.slug() == name && !a.models.is_empty()).then_some(0)))
+    }
+
+    /// Where several deployments have a model of this name, so that it means the first one's: of each the name that means its own alone.
+    pub fn shared(&self, model: &str) -> Vec<String> {
+        let apps = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let have: Vec<&Arc<Running>> = apps.values().filter(|a| a.models.iter().any(|own| own.name == model)).collect();
+        if have.len() < 2 {
+            return Vec::new();
+        }
+        let alone = |a: &Running| apps.values().filter(|other| other.wanted.slug() == a.wanted.slug()).count() == 1;
+        have.iter().map(|a| format!("{}.{model}", if alone(a) { a.wanted.slug() } else { &*a.wanted.id })).collect()
     }
 
     /// Puts a deployment in place of its former self, whose process ends with the last request to it.

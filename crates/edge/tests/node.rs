@@ -37,6 +37,30 @@ fn enrolment_refuses_wrong_pin_wrong_code_and_a_second_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_several_apps_have_for_a_model_is_told_and_each_has_another_one() {
+    let server = Server::start();
+    let mut node = Node::enrol(&server);
+    let (files, manifest) = app("1.0.0", 3.0);
+    let one = server.publish(&files, &manifest);
+    for id in ["dep_1", "dep_2"] {
+        server.deploy(id, &one, &Server::claims(&one), json!({}));
+    }
+    node.start();
+    for id in ["dep_1", "dep_2"] {
+        installed(&server, id, 3).await;
+    }
+    let get = async |path: &str| serde_json::from_str::<Value>(&node.get(path).await.unwrap().1).unwrap();
+    let shared = get("/v2/models/belt").await;
+    assert!(shared["warning"].as_str().unwrap().contains("ask for dep_1.belt, dep_2.belt"), "{shared}");
+    let own = get("/v2/models/dep_2.belt").await;
+    assert_eq!((&own["name"], &own["warning"], &own["inputs"]), (&json!("dep_2.belt"), &Value::Null, &shared["inputs"]));
+    let index = node.post("/v2/repository/index", "").await.unwrap().1;
+    assert!(index[0]["reason"].as_str().unwrap().contains("2 apps"), "{index}");
+    let page = node.get("/").await.unwrap().1;
+    assert!(page.contains("<code>dep_2.belt</code>") && page.contains("模型同名"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn life_of_an_app() {
     let server = Server::start();
     let mut node = Node::enrol(&server);

@@ -17,6 +17,7 @@ use support::{Server, app, ort_lib};
 
 /// Arguments of an agent that has OpenVINO, and a library for CUDA that does not have it.
 fn arguments() -> [String; 4] {
+    #[expect(clippy::disallowed_methods, reason = "make test says in variables where the tests find their tools")]
     let library = std::env::var("OPENVINO_LIB").expect("set OPENVINO_LIB to what scripts/openvino.sh prints");
     ["--provider".into(), format!("openvino={library}"), "--provider".into(), format!("cuda={library}")]
 }

@@ -41,6 +41,7 @@ pub struct App {
 }
 
 /// What an app does in one step.
+#[expect(clippy::large_enum_variant, reason = "an app has a few steps, and most are models")]
 enum Part {
     Model(Stage),
     Own(Box<Own>),

@@ -57,9 +57,9 @@ pub fn read(bytes: &[u8]) -> Result<Clip<'_>> {
         }
     }
     let list = |kind| parts.iter().find_map(|chunk| chunk.list(kind)).ok_or_else(damaged);
-    let stream = stream(list(b"hdrl")?)?;
+    let stream = stream(list(*b"hdrl")?)?;
     let mut jpegs = Vec::new();
-    frames(list(b"movi")?, stream.number, true, &mut jpegs)?;
+    frames(list(*b"movi")?, stream.number, true, &mut jpegs)?;
     if jpegs.is_empty() {
         return Err(AppError::new("clip-empty", "the clip has no frame"));
     }
@@ -131,8 +131,8 @@ struct Chunk<'a> {
 
 impl<'a> Chunk<'a> {
     /// What a list of this kind holds.
-    fn list(&self, kind: &[u8; 4]) -> Option<&'a [u8]> {
-        if self.id == *b"LIST" { self.data.strip_prefix(kind.as_slice()) } else { None }
+    fn list(&self, kind: [u8; 4]) -> Option<&'a [u8]> {
+        if self.id == *b"LIST" { self.data.strip_prefix(&kind) } else { None }
     }
 }
 
@@ -179,7 +179,7 @@ fn stream(headers: &[u8]) -> Result<Stream> {
     let mut other = None;
     let mut number = 0;
     for chunk in Chunks::of(headers) {
-        let Some(list) = chunk?.list(b"strl") else { continue };
+        let Some(list) = chunk?.list(*b"strl") else { continue };
         if number == MAX_STREAMS {
             break;
         }
@@ -226,7 +226,7 @@ fn four(bytes: &[u8], at: usize) -> Option<[u8; 4]> {
 fn frames<'a>(list: &'a [u8], number: usize, lists: bool, jpegs: &mut Vec<&'a [u8]>) -> Result<()> {
     for chunk in Chunks::of(list) {
         let chunk = chunk?;
-        if let Some(inner) = chunk.list(b"rec ").filter(|_| lists) {
+        if let Some(inner) = chunk.list(*b"rec ").filter(|_| lists) {
             frames(inner, number, false, jpegs)?;
         }
         let [tens, ones, b'd', b'c' | b'b'] = chunk.id else { continue };

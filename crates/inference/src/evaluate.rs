@@ -73,6 +73,9 @@ pub fn run(dir: &Path, manifest: AppManifest, set: File, metric: Metric, engine:
     if let Err(reason) = set.fits(&manifest, metric) {
         return failed(reason);
     }
+    if !set.is_heard(&mut archive, &manifest) {
+        return failed("input-kind-differs");
+    }
     let pairs = set.pairs(&manifest);
     let mut app = match App::open(dir, manifest, engine, 1) {
         Ok(app) => app,
@@ -124,7 +127,7 @@ impl Tally {
                 self.pictures.push((objects, Vec::new()));
             }
             (Expected::Text(text), Ok(answer)) => {
-                self.texts.push((text, answer.lines().join("\n").chars().take(expect::MAX_TEXT_READ).collect()))
+                self.texts.push((text, answer.lines().join("\n").chars().take(expect::MAX_TEXT_READ).collect()));
             }
             (Expected::Text(text), Err(e)) => {
                 failed(e.code);

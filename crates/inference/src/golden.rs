@@ -6,6 +6,7 @@ use std::{path::Path, time::Instant};
 
 use app_package::{
     manifest::{AppManifest, Golden, InputKind, Tolerance, Truth},
+    span::Span,
     text,
 };
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ const LEAST_IOU: f32 = 0.9;
 /// Farthest that a point may be from the expected one, in shares of the root of the box's area.
 const MOST_AWAY: f32 = 0.02;
 
+/// Most lines of own steps that a report keeps: as many as they may log of one input.
+const MAX_LOG: usize = 64;
+
 /// Result of all samples.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GoldenReport {
@@ -34,6 +38,9 @@ pub struct GoldenReport {
     /// Share of the labelled samples that are right, 0–1; absent when none is labelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
+    /// What own steps logged, the first [`MAX_LOG`] lines: sample, step, and the line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
 }
 
 /// Result of one sample.
@@ -71,6 +78,9 @@ pub fn run(app: &mut App) -> GoldenReport {
         labelled += u32::from(sample.right.is_some());
         right += u32::from(sample.right == Some(true));
         report.samples.push(sample);
+        let log = app.take_log().into_iter().map(|line| format!("{}: {line}", golden.name));
+        let room = MAX_LOG - report.log.len().min(MAX_LOG);
+        report.log.extend(log.take(room));
     }
     report.accuracy = (labelled > 0).then(|| f64::from(right) / f64::from(labelled));
     report
@@ -291,7 +301,7 @@ fn is_right(truth: &Truth, result: &AppOutput, tolerance: &Tolerance) -> bool {
     let values = truth.values.as_ref().is_none_or(|values| {
         values.iter().all(|(id, [truth, allowed])| result.values.iter().any(|v| &v.id == id && (v.value - truth).abs() <= *allowed))
     });
-    let time = tolerance.time.map_or(truth::TOLERANCE, |time| time.get());
+    let time = tolerance.time.map_or(truth::TOLERANCE, Span::get);
     let events = truth.events.as_ref().is_none_or(|events| result.left_out == 0 && truth::agrees(events, &result.events, time));
     let crossings = truth.crossings.as_ref().is_none_or(|lines| lines.iter().all(|(line, n)| result.counts.lines.get(line) == Some(n)));
     class && counts && values && texts && events && crossings

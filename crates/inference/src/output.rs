@@ -60,13 +60,16 @@ impl AppOutput {
                 _ => rows.push(vec![(bbox, text)]),
             }
         }
-        rows.iter_mut().for_each(|row| row.sort_by(|(a, _), (b, _)| a[0].total_cmp(&b[0])));
+        for row in &mut rows {
+            row.sort_by(|(a, _), (b, _)| a[0].total_cmp(&b[0]));
+        }
         let objects = rows.into_iter().flatten().map(|(_, text)| text);
         self.texts.iter().chain(objects).map(|text| text.text.as_str()).collect()
     }
 
     /// What is seen in a frame, for an alarm that begins in it: the best [`MAX_SEEN`] of each kind, without masks and points, for a clip may
     /// have as many alarms as events.
+    #[must_use]
     pub fn seen(&self) -> Self {
         let detections = self.detections.iter().take(MAX_SEEN);
         Self {
@@ -126,6 +129,7 @@ impl Detection {
     }
 
     /// The same of a part of the picture, which lies at this place and is that share of it, in the whole picture.
+    #[must_use]
     pub fn moved(mut self, [x, y]: [f32; 2], share: f32) -> Self {
         let [left, top, w, h] = self.bbox;
         self.bbox = [left + x, top + y, w, h];

@@ -22,10 +22,34 @@ const MAX_WINDOWS: usize = 100_000;
 /// Most channels.
 const MAX_CHANNELS: u16 = 32;
 
+/// Whether a file says of itself that it is one of the kind that WAV files are.
+pub fn is_wav(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"RIFF")
+}
+
 /// The samples of a WAV file at this rate, −1 to 1, channels averaged. Codes `input-not-sound`, `input-too-large`, `out-of-memory`.
 pub fn read(bytes: &[u8], rate: u32) -> Result<Vec<f32>> {
-    let unread = |why: &dyn std::fmt::Display| AppError::new("input-not-sound", format!("this is not a WAV file of sound: {why}"));
-    let too_long = |n: usize| AppError::new("input-too-large", format!("the recording has {n} samples; at most {MAX_SAMPLES} are read"));
+    let (samples, own) = decode(bytes)?;
+    if own == rate {
+        return Ok(samples);
+    }
+    let wanted = samples.len().saturating_mul(rate as usize).checked_div(own as usize).unwrap_or(usize::MAX);
+    if wanted > MAX_SAMPLES {
+        return Err(too_long(wanted));
+    }
+    resample(samples, own, rate).map_err(|e| unread(&e))
+}
+
+fn unread(why: &dyn std::fmt::Display) -> AppError {
+    AppError::new("input-not-sound", format!("this is not a WAV file of sound: {why}"))
+}
+
+fn too_long(samples: usize) -> AppError {
+    AppError::new("input-too-large", format!("the recording has {samples} samples; at most {MAX_SAMPLES} are read"))
+}
+
+/// The samples of a WAV file as [`read`] gives them, and their own rate. Codes as there.
+pub fn decode(bytes: &[u8]) -> Result<(Vec<f32>, u32)> {
     let mut reader = WavReader::new(Cursor::new(bytes)).map_err(|e| unread(&e))?;
     let spec = reader.spec();
     if !(1..=MAX_CHANNELS).contains(&spec.channels) || !(1_000..=384_000).contains(&spec.sample_rate) {
@@ -60,14 +84,7 @@ pub fn read(bytes: &[u8], rate: u32) -> Result<Vec<f32>> {
     if mono.iter().any(|sample| !sample.is_finite()) {
         return Err(unread(&"a sample is not a finite number"));
     }
-    if spec.sample_rate == rate {
-        return Ok(mono);
-    }
-    let wanted = mono.len().saturating_mul(rate as usize).checked_div(spec.sample_rate as usize).unwrap_or(usize::MAX);
-    if wanted > MAX_SAMPLES {
-        return Err(too_long(wanted));
-    }
-    resample(mono, spec.sample_rate, rate).map_err(|e| unread(&e))
+    Ok((mono, spec.sample_rate))
 }
 
 /// Frames that are resampled at a time.

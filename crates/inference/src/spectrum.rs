@@ -115,7 +115,9 @@ impl Analyser {
         let amplitude = self.spec.scale == SpectrumScale::Amplitude;
         // Triangles weigh what is asked for, bands sum up squares.
         if amplitude && (self.spec.mel.is_some() || self.weights.is_empty()) {
-            squares.iter_mut().for_each(|square| *square = square.sqrt());
+            for square in &mut squares {
+                *square = square.sqrt();
+            }
         }
         if self.weights.is_empty() {
             all.append(&mut squares);
@@ -141,10 +143,14 @@ impl Analyser {
         if spec.log == SpectrumLog::None {
             return;
         }
-        all.iter_mut().for_each(|value| *value = log((*value + spec.offset).max(spec.floor)));
+        for value in all.iter_mut() {
+            *value = log((*value + spec.offset).max(spec.floor));
+        }
         if let Some(range) = spec.range {
             let least = all.iter().copied().fold(f64::NEG_INFINITY, f64::max) - range;
-            all.iter_mut().for_each(|value| *value = value.max(least));
+            for value in all.iter_mut() {
+                *value = value.max(least);
+            }
         }
     }
 }
@@ -273,7 +279,9 @@ fn envelope(samples: Vec<f64>, band: Band, rate: f64) -> Result<Vec<f64>> {
     let scale = 1.0 / real(length);
     let mut strength: Vec<f64> = plain.iter().zip(&quarter).map(|(a, b)| a.hypot(*b) * scale).collect();
     let mean = strength.iter().sum::<f64>() * scale;
-    strength.iter_mut().for_each(|value| *value -= mean);
+    for value in &mut strength {
+        *value -= mean;
+    }
     Ok(strength)
 }
 

@@ -88,14 +88,14 @@ impl Tracklet {
     }
 
     fn update(&mut self, measured: [f64; 4], now: Duration) {
-        let [p, c, v] = self.covariance;
-        let (to_place, to_velocity) = (p / (p + MEASURED), c / (p + MEASURED));
+        let [of_place, of_both, of_velocity] = self.covariance;
+        let (to_place, to_velocity) = (of_place / (of_place + MEASURED), of_both / (of_place + MEASURED));
         for ((place, velocity), measured) in self.place.iter_mut().zip(&mut self.velocity).zip(measured) {
             let difference = measured - *place;
             *place += to_place * difference;
             *velocity += to_velocity * difference;
         }
-        self.covariance = [(1.0 - to_place) * p, (1.0 - to_place) * c, v - to_velocity * c];
+        self.covariance = [(1.0 - to_place) * of_place, (1.0 - to_place) * of_both, of_velocity - to_velocity * of_both];
         self.seen = now;
         let ([x, y], [rest_x, rest_y]) = (centre(measured), self.rest.0);
         if (x - rest_x).hypot(y - rest_y) > MOVED * self.side() {

@@ -18,6 +18,7 @@ use std::{
 };
 
 use app_package::manifest::Provider;
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::{
     alarm,
@@ -50,7 +51,7 @@ pub fn child_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut paths = args.by_ref().take(2).map(PathBuf::from);
     let (dir, lib) = (paths.next(), paths.next());
     let (limits, provider, iterations) = (limits_of(&mut args), provider_of(&mut args), number(&mut args));
-    let (Some(dir), Some(lib), Some(limits), Some(provider), Some(iterations)) = (dir, lib, limits, provider, iterations) else {
+    let (Some(dir), Some(lib), Some(limits), Ok(provider), Some(iterations)) = (dir, lib, limits, provider, iterations) else {
         eprintln!("usage: DIR LIBRARY MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED cpu|NAME=LIBRARY ITERATIONS");
         return ExitCode::from(2);
     };
@@ -152,6 +153,9 @@ fn confine_and_load(
     let own = provider.map(Library::folders).unwrap_or_default();
     let folders = [Some(dir), more, lib.parent(), real.parent()].into_iter().flatten().chain(own.iter().map(PathBuf::as_path));
     let confinement = sandbox::confine(limits, &folders.collect::<Vec<_>>())?;
+    // Nobody waits for the answer once the parent is gone. Set last, for the kernel forgets it where the user changes; where it cannot be
+    // set, the processor time is bounded.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
     Ok((confinement, OnnxRuntime::init_on(&real, provider)?))
 }
 
@@ -262,11 +266,13 @@ fn word_of(provider: Option<&Library>) -> String {
     provider.map_or_else(|| Provider::Cpu.as_str().to_owned(), ToString::to_string)
 }
 
-/// The provider out of a child's arguments, as [`word_of`] gives it; the inner one none for the CPU.
-fn provider_of(args: &mut impl Iterator<Item = OsString>) -> Option<Option<Library>> {
-    let word = args.next()?;
-    let word = word.to_str()?;
-    if word == Provider::Cpu.as_str() { Some(None) } else { word.parse().ok().map(Some) }
+/// The provider out of a child's arguments, as [`word_of`] gives it; none for the CPU. An error where it is no such word.
+fn provider_of(args: &mut impl Iterator<Item = OsString>) -> Result<Option<Library>, ()> {
+    let word = args.next().ok_or(())?;
+    match word.to_str().ok_or(())? {
+        cpu if cpu == Provider::Cpu.as_str() => Ok(None),
+        library => library.parse().map(Some).map_err(drop),
+    }
 }
 
 fn number(args: &mut impl Iterator<Item = OsString>) -> Option<u64> {

@@ -74,7 +74,7 @@ fn near(found: Option<f64>, wanted: f64) -> bool {
     found.is_some_and(|found| (found - wanted).abs() <= 0.21)
 }
 
-fn of<'a>(out: &'a AppOutput, pick: impl Fn(&Event) -> bool) -> Vec<&'a Event> {
+fn of(out: &AppOutput, pick: impl Fn(&Event) -> bool) -> Vec<&Event> {
     out.events.iter().filter(|event| pick(event)).collect()
 }
 

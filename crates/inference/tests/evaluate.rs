@@ -241,3 +241,29 @@ fn a_broken_set_or_child_is_a_reason_too() {
     );
     assert_eq!(none.reason.as_deref(), Some("check-not-started"));
 }
+
+#[test]
+fn sound_is_scored() {
+    let app = demo("format-2/idler-fault");
+    let set = |input: &dyn Fn(usize) -> Vec<u8>| {
+        let truths = ["bearing", "healthy", "friction", "healthy", "bearing"];
+        let (mut files, mut samples) = (Vec::new(), Vec::new());
+        for n in 0..10 {
+            files.push((format!("{n}.in"), input(n % 5 + 1)));
+            files.push((format!("{n}.json"), json!({"classes": [{"label": truths[n % 5]}]}).to_string().into_bytes()));
+            samples.push(json!({"input": format!("{n}.in"), "expect": format!("{n}.json")}));
+        }
+        files.push(("set.json".into(), json!({"format": 1, "input": "audio", "samples": samples}).to_string().into_bytes()));
+        Archive::new(&files)
+    };
+    let heard = set(&|n| std::fs::read(app.join(format!("golden/{n}.wav"))).unwrap());
+    let evaluation = score(&app, &heard, Metric::Accuracy);
+    assert_eq!(
+        (evaluation.value, evaluation.samples, evaluation.failures, evaluation.reason),
+        (Some(0.8), 10, 0, None),
+        "the fourth is taken for a bearing"
+    );
+    // What is CSV is for apps that read no WAV.
+    let table = set(&|_| b"amplitude\n0\n".to_vec());
+    assert_eq!(score(&app, &table, Metric::Accuracy).reason.as_deref(), Some("input-kind-differs"));
+}

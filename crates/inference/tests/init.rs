@@ -14,6 +14,28 @@ use inference::{
 use support::{engine, models};
 
 #[test]
+fn models_may_share_their_external_data() {
+    let dir = std::env::temp_dir().join(format!("pithead-shared-data-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    for name in ["one.onnx", "other.onnx"] {
+        std::fs::copy(models().join("external_ok.onnx"), dir.join(name)).unwrap();
+    }
+    std::fs::copy(models().join("weights.bin"), dir.join("weights.bin")).unwrap();
+    let order = Order {
+        models: ["one.onnx", "other.onnx"].map(|name| dir.join(name)).into(),
+        dir: dir.join("app"),
+        name: "both".into(),
+        given: Given::default(),
+        samples: Vec::new(),
+        lang: "zh".into(),
+    };
+    let draft = scaffold::lay_out(&order).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+    assert_eq!(draft.parts.len(), 2);
+    assert!(order.dir.join("weights.bin").is_file());
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn a_new_app_passes_the_check_unedited() {
     let dir = std::env::temp_dir().join(format!("pithead-new-app-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();

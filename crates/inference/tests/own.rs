@@ -92,12 +92,13 @@ fn objects_are_counted_by_a_step_of_the_vendor_and_rules_see_it() {
     let rods: Vec<_> = out.detections.iter().filter(|d| d.label == "rod").collect();
     let bare = out.detections.iter().filter(|d| d.label == "rock" && !rods.iter().any(|rod| covers(d.bbox, rod.bbox))).count();
     assert_eq!((out.values.len(), out.values[0].id.as_str(), out.detections.len()), (1, "bare", 3));
-    assert_eq!(out.values[0].value as usize, bare);
+    assert_eq!(out.values[0].value.to_string(), bare.to_string());
     assert!(bare > 0 && out.alarms[0].text.en == bare.to_string(), "{out:?}");
     assert_eq!((app.take_log(), app.take_log()), (vec!["own: somebody wears no helmet".to_owned()], Vec::new()));
     expecting(&package);
     let report = checked(&package);
     assert!(report.passed, "{:?}", report.steps);
+    assert_eq!(report.golden.unwrap().log, ["one: own: somebody wears no helmet"]);
     let figures = report.run_card.unwrap().own_steps.remove(0);
     assert_eq!((figures.name.as_str(), figures.runs, figures.fuel), ("own", 1, 50_000_000));
     assert!(figures.most_fuel > 50 && figures.most_fuel < 10_000, "{figures:?}");

@@ -341,7 +341,7 @@ fn a_model_reads_spectra() {
         "post": [{"values": {"output": "y", "items": items(&["a", "b", "c"])}}],
     }});
     // Of what stands still the first of three frequencies has all four samples, of what changes its sign each time the last one.
-    let rows: String = (0..9).map(|n| format!("2,{},0\n", if n % 2 == 0 { 1 } else { -1 })).collect();
+    let rows = (0..9).map(|n| if n % 2 == 0 { "2,1,0\n" } else { "2,-1,0\n" }).collect::<String>();
     let csv = format!("a,b,c\n{rows}");
     let expect = json!({"values": [{"id": "a", "value": 8.0 / 3.0}, {"id": "b", "value": 4.0 / 3.0}, {"id": "c", "value": 0}]});
     let package = Package::steps("timeseries", json!([step]), csv.as_bytes(), &expect);

@@ -21,6 +21,58 @@ APPS = pathlib.Path(os.environ.get("APPS", ROOT / "demo/format-2"))
 BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / ".cache/format-2"))
 BUILD.mkdir(parents=True, exist_ok=True)
 
+# What figures are called, where the platform has no words for their names.
+TITLES = {
+    "mae-ash": ("灰分平均绝对误差（%）", "Mean absolute error, ash (%)"),
+    "mae-against-mean": ("灰分平均绝对误差，与均值比（%）", "Mean absolute error, against the mean (%)"),
+    "mae-with-gaps": ("有缺测时的平均绝对误差（%）", "Mean absolute error where readings are missing (%)"),
+    "f1-turned": ("F1（含角度）", "F1, with the angle"),
+    "angle-error-deg": ("角度平均误差（°）", "Mean error of the angle (°)"),
+    "recall-debonded": ("召回率（锚固失效）", "Recall, debonded bolts"),
+    "f1-cells": ("F1（被遮挡的格子）", "F1, covered cells"),
+    "limits-kept": ("指标全部在限内的比例", "Share with all limits kept"),
+    "cost-over-optimum": ("高于最优成本（元/吨）", "Cost over the optimum (yuan/t)"),
+    "mae-share": ("配比平均绝对误差（百分点）", "Mean absolute error of shares (points)"),
+    "mae-load": ("煤量平均绝对误差（百分点）", "Mean absolute error, load (points)"),
+    "accuracy-over-85": ("准确率（煤量是否超 85%）", "Accuracy, load over 85 %"),
+    "mean-iou": ("平均交并比", "Mean IoU"),
+    "mae-rock-share": ("岩石占比平均绝对误差", "Mean absolute error, share of rock"),
+    "mae-density": ("密度平均绝对误差（kg/L）", "Mean absolute error, density (kg/L)"),
+    "mae-density-linear": ("密度平均绝对误差，与线性模型比（kg/L）", "Mean absolute error, density, against a linear model (kg/L)"),
+    "accuracy-with-unknown": ("准确率（含未知类）", "Accuracy, with unknown froths"),
+    "accuracy-known": ("准确率（已知类）", "Accuracy, known froths"),
+    "mae-diameter-mm": ("气泡直径平均绝对误差（毫米）", "Mean absolute error, diameter (mm)"),
+    "pinball": ("分位数弹球损失", "Pinball loss of the quantiles"),
+    "mae-60min": ("60 分钟后平均绝对误差（% CH4）", "Mean absolute error in 60 minutes (% CH4)"),
+    "auroc-exceeds": ("AUROC（一小时内是否达 1.0%）", "AUROC, 1.0 % within the hour"),
+    "f1-iou50": ("F1（IoU 0.5）", "F1 (IoU 0.5)"),
+    "keypoint-error": ("关键点平均误差（占框长边）", "Mean error of keypoints (share of the box)"),
+    "lying-accuracy": ("准确率（是否倒地）", "Accuracy, who lies"),
+    "recall-bearing": ("召回率（轴承损坏）", "Recall, damaged bearings"),
+    "auroc-medium": ("AUROC（10⁵ J 以上）", "AUROC, 10⁵ J or more"),
+    "auroc-strong": ("AUROC（10⁶ J 以上）", "AUROC, 10⁶ J or more"),
+    "f1-flame": ("F1（火焰）", "F1, flames"),
+    "f1-smoke": ("F1（烟气）", "F1, smoke"),
+    "mae-wall": ("直行温度平均绝对误差（°C）", "Mean absolute error, wall temperature (°C)"),
+    "mae-against-linear": ("直行温度平均绝对误差，与线性模型比（°C）", "Mean absolute error, against a linear model (°C)"),
+    "exact-count": ("根数完全正确的比例", "Share counted exactly"),
+    "mae-rods": ("根数平均绝对误差", "Mean absolute error, rods"),
+    "state-accuracy": ("准确率（当前状态）", "Accuracy, state at the end"),
+    "plates-read": ("整牌读对的比例", "Plates read wholly right"),
+    "plates-read-clean": ("清晰号牌读对的比例", "Clear plates read wholly right"),
+    "character-error-rate": ("字符错误率", "Character error rate"),
+    "plates-found": ("号牌检出率", "Plates found"),
+    "position-error-mm": ("对位平均误差（毫米）", "Mean error of the position (mm)"),
+    "wrong-though-sure": ("把握高而读错的比例", "Readings wrong though sure"),
+    "episodes-right": ("停留报警全对的片段", "Clips with all stays right"),
+    "crossings-right": ("进出计数全对的片段", "Clips with all crossings right"),
+    "all-right": ("四种故障全部判对的比例", "Share with all four faults right"),
+    "mae-24h": ("24 小时后平均绝对误差（MPa）", "Mean absolute error in 24 hours (MPa)"),
+    "coverage-80": ("80% 区间覆盖率", "Coverage of the 80 % range"),
+    "auroc": ("AUROC", "AUROC"),
+    "recall-damage": ("检出率（损伤）", "Recall, damage"),
+}
+
 
 class Pack:
     def __init__(self, name):
@@ -62,8 +114,9 @@ class Pack:
         self.m["golden"] = out
 
     def metric(self, name, value, baseline, zh, en):
+        title = {"title": dict(zip(("zh", "en"), TITLES[name]))} if name in TITLES else {}
         self.m["card"].setdefault("metrics", []).append(
-            {"name": name, "value": round(float(value), 4), "baseline": round(float(baseline), 4), "dataset": {"zh": zh, "en": en}})
+            {"name": name, **title, "value": round(float(value), 4), "baseline": round(float(baseline), 4), "dataset": {"zh": zh, "en": en}})
         print(f"{self.name}: {name} {value:.4f} (baseline {baseline:.4f})", flush=True)
 
     def write(self):

@@ -1,5 +1,6 @@
 -- Sets with the new figures go, with their scores.
 DELETE FROM evaluation_scores WHERE set_id IN (SELECT id FROM evaluation_sets WHERE metric IN ('event-f1', 'event-precision', 'event-recall', 'crossing-mae'));
+DELETE FROM blob_pins WHERE holder IN (SELECT id FROM evaluation_sets WHERE metric IN ('event-f1', 'event-precision', 'event-recall', 'crossing-mae'));
 DELETE FROM evaluation_sets WHERE metric IN ('event-f1', 'event-precision', 'event-recall', 'crossing-mae');
 CREATE TABLE evaluation_sets_new (
   id TEXT NOT NULL PRIMARY KEY,

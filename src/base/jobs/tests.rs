@@ -151,6 +151,49 @@ async fn a_node_waits_once_beside_the_one_that_runs() {
 }
 
 #[tokio::test]
+async fn what_a_server_stops_before_its_end_is_begun_anew_at_once() {
+    fn endless<'a>(_: &'a App, _: &'a Job) -> BoxFuture<'a, Result<()>> {
+        Box::pin(std::future::pending())
+    }
+    #[allow(clippy::unnecessary_wraps, reason = "as the queue wants it")]
+    fn keep(_: &mut Conn, _: &Job, _: Timestamp) -> Result<()> {
+        Ok(())
+    }
+    let settings = |settings: &mut Settings| settings.server.shutdown_seconds = 0;
+    crate::testing::each_backend_with(settings, |app| async move {
+        let now = app.clock.now();
+        let asked = app.db.write(move |conn| {
+            Job::CheckRelease { release_id: "begun".into() }.enqueue_for(conn, Some("org_a"), now)?;
+            Job::CheckRelease { release_id: "next".into() }.enqueue_for(conn, Some("org_b"), now)
+        });
+        asked.await.unwrap();
+        let running = async || {
+            use schema::jobs::dsl;
+            let running = app.db.read(|conn| Ok(dsl::jobs.filter(dsl::state.eq("running")).select(dsl::payload).load::<String>(conn)?));
+            running.await.unwrap()
+        };
+        let server = tokio::spawn(run(app.clone(), Lane::Checks, Worker { run: endless, give_up: keep }, app.stopping()));
+        while running().await.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        app.stop.send(true).unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(20), server).await.unwrap().unwrap();
+        let begun = running().await;
+        let (payload, attempts) = app
+            .db
+            .write(move |conn| {
+                let id = claim(conn, now)?.unwrap();
+                let found = schema::jobs::table.find(id).select((schema::jobs::payload, schema::jobs::attempts));
+                Ok(found.first::<(String, i64)>(conn)?)
+            })
+            .await
+            .unwrap();
+        assert_eq!((vec![payload], attempts), (begun, 1), "the one that was begun, and its try does not count");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_claim_takes_no_longer_where_many_wait() {
     crate::testing::each_backend(|app| async move {
         let now = app.clock.now();

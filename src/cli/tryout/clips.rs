@@ -34,7 +34,7 @@ pub fn write(folder: &Path, found: &[Answered<'_>], traces: &[Trace], told: Told
         let path = folder.join(format!("{name}.avi"));
         std::fs::write(&path, &shows.avi).cannot(lang, "write", &path)?;
         if tell {
-            print_line!("{}", lang.format("cli-try-page", &[("path", &shown(&path))]));
+            print_line!("{}", lang.format("cli-try-clip", &[("path", &shown(&path))]));
         }
         if shows.cut() {
             eprintln!("{}", lang.format("cli-try-cut", &[("path", &shown(&path)), ("n", &shows.frames.to_string())]));

@@ -43,7 +43,7 @@ pub fn of(told: Told<'_>, found: &[Answered<'_>], stills: &[Stills]) -> String {
     let labels: Vec<&str> = manifest.labels().map(|label| label.id.as_str()).collect();
     let rate = manifest.model_steps().iter().find_map(|step| if let Pre::Sound(sound) = &step.pre { Some(sound.rate) } else { None });
     for (at, Answered { file, copy, result }) in found.iter().enumerate() {
-        let _ = write!(page, "<section><h2>{}</h2>", escaped(&shown(file).to_string()));
+        let _ = write!(page, "<section><h2>{}</h2>", escaped(&shown(file)));
         let bytes = std::fs::read(copy).unwrap_or_default();
         match manifest.input {
             InputKind::Image => shot(&mut page, &bytes, result, &labels),

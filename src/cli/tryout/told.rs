@@ -1,5 +1,7 @@
 //! What was found in a file, in words of the app: titles and texts of app.yaml in the language of `--lang`.
 
+use std::fmt::Write as _;
+
 use app_package::manifest::AppManifest;
 use app_package::text::Text;
 use inference::output::{AppOutput, Detection, Direction, Event};
@@ -37,8 +39,11 @@ impl Told<'_> {
 
     /// An event with its seconds, and what it was.
     pub fn event(&self, event: &Event, result: &AppOutput) -> String {
-        let end = event.end.map(|end| format!("{end:.1}")).unwrap_or_default();
-        let time = if event.line.is_some() { format!("{:.1} s", event.begin) } else { format!("{:.1}–{end} s", event.begin) };
+        let time = match event.end {
+            _ if event.line.is_some() => format!("{:.1} s", event.begin),
+            Some(end) => format!("{:.1}–{end:.1} s", event.begin),
+            None => self.lang.format("cli-try-open", &[("begin", &format!("{:.1}", event.begin))]),
+        };
         let scene = &self.manifest.scene;
         let rule = event.rule.as_ref().map(|id| self.alarm(id, event.begin, result));
         let zone = event.zone.as_ref().map(|id| self.title(id, scene.zones.iter().map(|zone| (&zone.id, &zone.title))));
@@ -80,16 +85,16 @@ impl Told<'_> {
 pub fn named(thing: &Detection) -> String {
     let mut all = format!("{}  {:.3}", thing.label, thing.score);
     if let Some(track) = thing.track {
-        all.push_str(&format!("  #{track}"));
+        let _ = write!(all, "  #{track}");
     }
     if let Some(text) = &thing.said.text {
-        all.push_str(&format!("  “{}”", text.text));
+        let _ = write!(all, "  “{}”", text.text);
     }
     if let Some(class) = thing.said.classes.first() {
-        all.push_str(&format!("  {} {:.2}", class.label, class.score));
+        let _ = write!(all, "  {} {:.2}", class.label, class.score);
     }
     for value in &thing.said.values {
-        all.push_str(&format!("  {} {:.2} {}", value.id, value.value, value.unit));
+        let _ = write!(all, "  {} {:.2} {}", value.id, value.value, value.unit);
     }
     all.trim_end().to_owned()
 }
@@ -120,7 +125,7 @@ mod tests {
             told(Lang::En, "en"),
             [
                 format!("2.0–6.2 s  {}  {} 1", zone.en, person("en")),
-                format!("4.0– s  North: a person is inside  {}", zone.en),
+                format!("from 4.0 s on  North: a person is inside  {}", zone.en),
                 format!("3.0 s  Gate  out  {} 2", person("en")),
                 "1.0–9.0 s  Round  abandoned  − Look".to_owned(),
                 // Nothing is known of it.

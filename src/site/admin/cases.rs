@@ -20,10 +20,11 @@ use crate::moderation::model::{CaseLine, CaseState, ModerationDecision};
 use crate::moderation::service::{self, CaseDetail};
 use crate::release::difference::{Flag, share_right};
 use crate::release::model::{Channel, Release};
-use crate::site::parts::card::{alarm_level, alarm_text};
+use crate::site::parts::card::{alarm_level, alarm_text, required_zones};
 use crate::site::parts::chain::ChainLink;
 use crate::site::parts::comparison::ComparisonView;
 use crate::site::parts::listing::{Listing, read_listing};
+use crate::site::parts::pipeline::StepRow;
 use crate::site::parts::release::MetricRow;
 use crate::site::parts::report::ReportView;
 use crate::site::parts::scores::{self, ScoreView, own_share};
@@ -170,6 +171,10 @@ pub struct CaseView {
     pub release_href: String,
     pub pictures: Vec<(String, String)>,
     pub alarms: Vec<(&'static str, String)>,
+    /// What the app does with an input.
+    pub steps: Vec<StepRow>,
+    /// Titles of the zones that it does not work without.
+    pub zones: String,
     pub report: ReportView,
     /// Differences from the version before.
     pub comparison: Option<ComparisonView>,
@@ -228,6 +233,8 @@ impl CaseView {
                 .iter()
                 .map(|rule| (alarm_level(rule.level), alarm_text(page, manifest, rule.text.get(page.lang))))
                 .collect(),
+            steps: StepRow::all(page, manifest),
+            zones: required_zones(page, manifest),
             report: ReportView::of(page, manifest, listing.report.as_ref(), &listing.scores, &listing.history, false),
             comparison: listing.previous.as_ref().map(|(from, d)| ComparisonView::of(page, from, &listing.release.version, d)),
             channel: listing.release.channel,
@@ -253,6 +260,13 @@ impl CaseView {
             own: detail.own,
             trust: TrustView::of(page, &format!("{vendor_slug}/{slug}"), true, evidence),
         }
+    }
+}
+
+impl CaseView {
+    /// Whether a step is the developer's own code.
+    pub fn has_own_code(&self) -> bool {
+        self.steps.iter().any(|step| step.own)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use actix_web::web::{Data, Query, ServiceConfig};
 use actix_web::{HttpRequest, web};
+use app_package::manifest::Provider;
 use askama::Template;
 use inference::check::{CheckReport, RunCard};
 
@@ -18,7 +19,7 @@ use crate::release::difference::{Measure, measure, same_place};
 use crate::release::model::{Channel, Release, ReleaseState};
 use crate::site::parts::card::plan_card;
 use crate::site::parts::plot::{self, Plot, Series};
-use crate::site::parts::report::{bytes, hardware, is_uncertain, measured};
+use crate::site::parts::report::{OnProvider, bytes, hardware, is_uncertain, measured};
 use crate::site::parts::scores::{figure, own_share, reason};
 use crate::{catalog, evaluation, release};
 
@@ -235,7 +236,8 @@ impl ComparePage {
             name: page.pick(&app.title_zh, &app.title_en).to_owned(),
             vendor: page.name(&vendor.name).to_owned(),
         };
-        let groups = [offers(&page, found), scores(&page, apps, &found.sets), figures(&page, apps), needs(&page, apps)];
+        let groups =
+            [offers(&page, found), scores(&page, apps, &found.sets), figures(&page, apps), providers(&page, apps), needs(&page, apps)];
         Self {
             columns: apps.iter().map(column).collect(),
             groups: groups.into_iter().filter(|group| !group.rows.is_empty()).collect(),
@@ -312,6 +314,31 @@ fn figures(page: &Page, apps: &[Compared]) -> Group {
     rows.push(ComparisonRow::plain(page.t("card-engine"), apps.iter().map(|app| card(app, engine))));
     rows.push(ComparisonRow::plain(page.t("card-hardware"), apps.iter().map(|app| card(app, hardware))));
     Group { title: page.t("card-title"), rows }
+}
+
+/// What was found on the execution providers that any of the apps names. What serves where none does, the CPU, is in the figures.
+fn providers(page: &Page, apps: &[Compared]) -> Group {
+    let column = |app: &Compared, provider: Provider| {
+        let found = run_card(app)?.providers.iter().find(|column| column.provider == provider)?;
+        Some(OnProvider::of(page, found))
+    };
+    let rows = Provider::NAMED.into_iter().flat_map(|provider| {
+        let found: Vec<Option<OnProvider>> = apps.iter().map(|app| column(app, provider)).collect();
+        let name = page.tk("provider-", provider.as_str());
+        let row = |key: &str, of: &dyn Fn(&OnProvider) -> String| {
+            let cell = |on: &Option<OnProvider>| on.as_ref().map(of).unwrap_or_default();
+            ComparisonRow::plain(page.t2("compare-provider", "provider", &name, "figure", page.tk("card-", key)), found.iter().map(cell))
+        };
+        let rows = [
+            row("provider-verdict", &|on| on.verdict.clone()),
+            row("version", &|on| on.version.clone()),
+            row("precision", &|on| on.precision.clone()),
+            row("median", &|on| on.median.clone()),
+            row("p95", &|on| on.p95.clone()),
+        ];
+        rows.into_iter().filter(|_| found.iter().any(Option::is_some)).collect::<Vec<_>>()
+    });
+    Group { title: page.t("card-providers"), rows: rows.collect() }
 }
 
 /// A figure with its unit, and whether it is uncertain.

@@ -497,7 +497,7 @@ async fn a_run_card_shows_how_it_was_measured_and_what_else_was() {
         let shop = shop(&app).await;
         let (id, digest, now) = (shop.listing.release_id.clone(), shop.listing.digest.clone(), app.clock.now());
         let sample = |name: &str, latency_ms| SampleReport { name: name.into(), ok: true, latency_ms, runs: 120, ..SampleReport::default() };
-        let golden = GoldenReport { samples: vec![sample("one", 11.0), sample("two", 13.0)], reproduced: 2, total: 2, accuracy: Some(0.75) };
+        let golden = GoldenReport { samples: vec![sample("one", 11.0), sample("two", 13.0)], reproduced: 2, total: 2, accuracy: Some(0.75), ..GoldenReport::default() };
         let report = CheckReport { passed: true, run_card: Some(card(12.0, false)), golden: Some(golden), ..CheckReport::default() };
         app.db
             .write(move |conn| {
@@ -552,6 +552,15 @@ async fn a_run_card_shows_how_it_was_measured_and_what_else_was() {
             }
             assert_eq!(card.matches(">uncertain<").count(), 1, "the other one is steady");
         }
+        let html = get(&app, &Actor::Anonymous, "/compare?app=acme/belt").await;
+        let row = |title: &str| {
+            let rest = html.split(&format!("<th scope=\"row\">{title}</th>")).nth(1).unwrap_or_else(|| panic!("{title}: {html}"));
+            rest.split("</tr>").next().unwrap()
+        };
+        assert!(row("OpenVINO: Median latency").contains("5.25 ms") && row("OpenVINO: Version").contains("1.8.1"));
+        assert!(row("OpenVINO: Precision").contains("FP32 · a part of the model on the CPU"));
+        assert!(row("CUDA: Verdict").contains("Not tried") && row("CUDA: Median latency").contains('–'));
+        assert!(!html.contains("CANN: "), "no app names it");
     })
     .await;
 }

@@ -10,6 +10,7 @@ pub mod listing;
 pub mod node;
 pub mod once;
 pub mod order;
+pub mod pipeline;
 pub mod plot;
 pub mod release;
 pub mod report;

@@ -277,16 +277,10 @@ fn found(page: &Page, step: &Step, report: Option<&CheckReport>) -> String {
             page.t2("check-found-latency", "median", told(card.latency_ms.median), "p", told(card.latency_ms.p95))
         }
         ("odd-input", Some(card), _) => page.t1("check-found-odd-input", "n", card.odd_inputs.len()),
-        ("throughput", Some(card), _) => card
-            .throughput
-            .map_or_else(String::new, |t| page.t2(throughput_key(card), "one", rate(t.one_thread), "two", rate(t.two_threads))),
+        ("throughput", Some(card), _) => card.throughput.map(|t| rates(page, t, &card.latency_ms)).unwrap_or_default(),
         ("memory", Some(card), _) => page.t1("check-found-memory", "size", bytes(page, card.peak_memory_bytes)),
         _ => page.t1("check-found-time", "time", millis(step.duration_ms)),
     }
-}
-
-fn throughput_key(card: &RunCard) -> &'static str {
-    if card.latency_ms.is_per_frame() { "card-throughput-frames" } else { "card-throughput-value" }
 }
 
 /// Line, place and text of each fault of app.yaml.
@@ -378,9 +372,7 @@ fn card(page: &Page, manifest: &AppManifest, card: &RunCard, report: &CheckRepor
         p95: told("card-p95", "card-p95-frame", card.latency_ms.p95),
         // Old reports, from before it was measured, hold 0.
         p99: Some(card.latency_ms.p99).filter(|p99| *p99 > 0.0).map(|p99| told("card-p99", "card-p99-frame", p99)),
-        throughput: card
-            .throughput
-            .map_or_else(String::new, |t| page.t2(throughput_key(card), "one", rate(t.one_thread), "two", rate(t.two_threads))),
+        throughput: card.throughput.map(|t| rates(page, t, &card.latency_ms)).unwrap_or_default(),
         opsets: listed(structure.opsets.iter().map(|(domain, version)| format!("{domain} {version}")).collect()),
         operators: listed(structure.operators.iter().map(|(name, count)| format!("{name} × {count}")).collect()),
         odd_inputs: card.odd_inputs.iter().map(|odd| (page.tk("card-odd-", &odd.input), page.tk("card-outcome-", &odd.outcome))).collect(),
@@ -412,57 +404,93 @@ fn card(page: &Page, manifest: &AppManifest, card: &RunCard, report: &CheckRepor
     }
 }
 
+/// What was found on one provider, in words; dashes stand for what is not known.
+pub struct OnProvider {
+    pub verdict: String,
+    pub version: String,
+    pub precision: String,
+    pub golden: String,
+    pub median: String,
+    pub p95: String,
+    pub throughput: String,
+    pub load: String,
+    pub memory: String,
+}
+
+impl OnProvider {
+    /// What the card itself says, which is of the CPU.
+    fn cpu(page: &Page, card: &RunCard) -> Self {
+        Self {
+            verdict: page.t("card-provider-serves"),
+            version: card.engine_version.clone(),
+            precision: precision(page, "model"),
+            golden: page.t2("check-found-golden", "n", card.golden_total, "total", card.golden_total),
+            median: sure(page, &card.latency_ms, card.latency_ms.median),
+            p95: sure(page, &card.latency_ms, card.latency_ms.p95),
+            throughput: card.throughput.map_or_else(dash, |t| rates(page, t, &card.latency_ms)),
+            load: millis(card.load_ms),
+            memory: bytes(page, card.peak_memory_bytes),
+        }
+    }
+
+    pub fn of(page: &Page, column: &Column) -> Self {
+        let (about, figures) = (column.about.as_ref(), column.figures.as_ref());
+        let part = if about.is_some_and(|about| about.in_part) { format!(" · {}", page.t("card-provider-part")) } else { String::new() };
+        let golden = (column.total > 0).then(|| page.t2("check-found-golden", "n", column.reproduced, "total", column.total));
+        let time = |of: fn(&Latency) -> f64| figures.map_or_else(dash, |f| sure(page, &f.latency_ms, of(&f.latency_ms)));
+        Self {
+            verdict: column.reason.as_deref().map_or_else(|| page.t("card-provider-serves"), |code| reason(page, code)),
+            version: about.map(|about| about.version.clone()).filter(|version| !version.is_empty()).unwrap_or_else(dash),
+            precision: about.map_or_else(dash, |about| format!("{}{part}", precision(page, &about.precision))),
+            golden: golden.unwrap_or_else(dash),
+            median: time(|latency| latency.median),
+            p95: time(|latency| latency.p95),
+            throughput: figures.and_then(|f| Some(rates(page, f.throughput?, &f.latency_ms))).unwrap_or_else(dash),
+            load: figures.map_or_else(dash, |f| millis(f.load_ms)),
+            memory: figures.map_or_else(dash, |f| bytes(page, f.peak_memory_bytes)),
+        }
+    }
+}
+
+/// Number format that a provider computes in, in words.
+fn precision(page: &Page, word: &str) -> String {
+    if word == "model" { page.t("card-precision-model") } else { word.to_owned() }
+}
+
+/// A time, and whether it is uncertain.
+fn sure(page: &Page, latency: &Latency, value: f64) -> String {
+    let text = time(page, value, latency.is_per_frame());
+    if is_uncertain(latency) { format!("{text} · {}", page.t("card-uncertain")) } else { text }
+}
+
+fn rates(page: &Page, throughput: Throughput, latency: &Latency) -> String {
+    let key = timed("card-throughput-value", "card-throughput-frames", latency.is_per_frame());
+    page.t2(key, "one", rate(throughput.one_thread), "two", rate(throughput.two_threads))
+}
+
 /// The CPU and each provider that the app names, beside each other.
 fn providers(page: &Page, card: &RunCard) -> Option<ProviderTable> {
     if card.providers.is_empty() {
         return None;
     }
-    let precision = |word: &str| if word == "model" { page.t("card-precision-model") } else { word.to_owned() };
-    let sure = |latency: &Latency, time: f64| {
-        let mark = if is_uncertain(latency) { format!(" ({})", page.t("card-uncertain")) } else { String::new() };
-        format!("{}{mark}", millis(time))
-    };
-    let rates = |throughput: Option<Throughput>| {
-        throughput.map_or_else(dash, |t| page.t2("card-throughput-value", "one", rate(t.one_thread), "two", rate(t.two_threads)))
-    };
-    let latency = &card.latency_ms;
-    let own = [
-        page.t("card-provider-serves"),
-        card.engine_version.clone(),
-        precision("model"),
-        page.t2("check-found-golden", "n", card.golden_total, "total", card.golden_total),
-        sure(latency, latency.median),
-        sure(latency, latency.p95),
-        rates(card.throughput),
-        millis(card.load_ms),
-        bytes(page, card.peak_memory_bytes),
-    ];
-    let column = |column: &Column| {
-        let (about, figures) = (column.about.as_ref(), column.figures.as_ref());
-        let of = |time: fn(&Latency) -> f64| figures.map_or_else(dash, |f| sure(&f.latency_ms, time(&f.latency_ms)));
-        let part = if about.is_some_and(|about| about.in_part) { format!(" · {}", page.t("card-provider-part")) } else { String::new() };
-        let golden = (column.total > 0).then(|| page.t2("check-found-golden", "n", column.reproduced, "total", column.total));
-        [
-            column.reason.as_deref().map_or_else(|| page.t("card-provider-serves"), |code| reason(page, code)),
-            about.map(|about| about.version.clone()).filter(|version| !version.is_empty()).unwrap_or_else(dash),
-            about.map_or_else(dash, |about| format!("{}{part}", precision(&about.precision))),
-            golden.unwrap_or_else(dash),
-            of(|latency| latency.median),
-            of(|latency| latency.p95),
-            figures.map_or_else(dash, |f| rates(f.throughput)),
-            figures.map_or_else(dash, |f| millis(f.load_ms)),
-            figures.map_or_else(dash, |f| bytes(page, f.peak_memory_bytes)),
-        ]
-    };
-    let keys = ["provider-verdict", "version", "precision", "golden", "median", "p95", "throughput", "load", "memory"];
-    let columns: Vec<[String; 9]> = std::iter::once(own).chain(card.providers.iter().map(column)).collect();
-    let row = |(at, key): (usize, &str)| {
-        (page.tk("card-", key), columns.iter().filter_map(|column| column.get(at).cloned()).collect::<Vec<String>>())
-    };
+    let columns: Vec<OnProvider> =
+        std::iter::once(OnProvider::cpu(page, card)).chain(card.providers.iter().map(|column| OnProvider::of(page, column))).collect();
+    let row =
+        |key: &str, of: fn(&OnProvider) -> &String| (page.tk("card-", key), columns.iter().map(|column| of(column).clone()).collect());
     let heads = std::iter::once(Provider::Cpu).chain(card.providers.iter().map(|column| column.provider));
     Some(ProviderTable {
         heads: heads.map(|provider| page.tk("provider-", provider.as_str())).collect(),
-        rows: keys.into_iter().enumerate().map(row).collect(),
+        rows: vec![
+            row("provider-verdict", |on| &on.verdict),
+            row("version", |on| &on.version),
+            row("precision", |on| &on.precision),
+            row("golden", |on| &on.golden),
+            row("median", |on| &on.median),
+            row("p95", |on| &on.p95),
+            row("throughput", |on| &on.throughput),
+            row("load", |on| &on.load),
+            row("memory", |on| &on.memory),
+        ],
     })
 }
 

@@ -112,7 +112,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// The kind of an event with its name, out of what an event may name; none where it names nothing.
-    pub fn of<'a>([rule, zone, line, procedure]: [Option<&'a str>; 4]) -> Option<(Self, &'a str)> {
+    pub fn of([rule, zone, line, procedure]: [Option<&str>; 4]) -> Option<(Self, &str)> {
         let named = [(Self::Rule, rule), (Self::Procedure, procedure), (Self::Line, line), (Self::Zone, zone)];
         named.into_iter().find_map(|(kind, name)| Some((kind, name?)))
     }

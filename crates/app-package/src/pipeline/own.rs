@@ -101,6 +101,7 @@ fn source() -> BoxUnit {
     BoxUnit::Source
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
 fn is_source(unit: &BoxUnit) -> bool {
     *unit == BoxUnit::Source
 }

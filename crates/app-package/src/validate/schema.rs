@@ -23,6 +23,8 @@ pub(super) enum Kind {
     License,
     /// One line of text, may be empty.
     Unit,
+    /// One line of text of at most that many characters, may be empty.
+    LineOrNone(usize),
     /// Several lines of text, 1 to that many characters.
     Lines(usize),
     /// One of these words.
@@ -591,7 +593,7 @@ macro_rules! golden {
                     may("class", Kind::Ident),
                     may("counts", Kind::MapOf(1_000, &Kind::Int(0, 100_000))),
                     may("values", Kind::MapOf(256, &Kind::List(2, 2, &Kind::Num(-BIG, BIG)))),
-                    may("texts", Kind::List(0, 50, &Kind::Line(200))),
+                    may("texts", Kind::List(0, 50, &Kind::LineOrNone(200))),
                     $($truth),*
                 ]),
             ),
@@ -631,6 +633,7 @@ const CARD: Kind =
 
 const METRIC: Kind = Kind::Obj(&[
     must("name", Kind::Slug(60)),
+    may("title", Kind::Text(60)),
     must("value", Kind::Num(-BIG, BIG)),
     must("baseline", Kind::Num(-BIG, BIG)),
     must("dataset", Kind::Text(500)),

@@ -92,9 +92,8 @@ impl From<Fault> for ApiError {
     fn from(fault: Fault) -> Self {
         let status = match &*fault.code {
             "app-busy" | "app-restarting" => StatusCode::SERVICE_UNAVAILABLE,
-            "app-timeout" => StatusCode::GATEWAY_TIMEOUT,
+            "app-timeout" | "input-too-slow" => StatusCode::GATEWAY_TIMEOUT,
             "engine-failed" | "model-load" => StatusCode::INTERNAL_SERVER_ERROR,
-            "input-too-slow" => StatusCode::GATEWAY_TIMEOUT,
             _ if fault.source == "app" => StatusCode::BAD_REQUEST,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

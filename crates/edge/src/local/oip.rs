@@ -48,14 +48,23 @@ pub(super) async fn ready(agent: Shared) -> HttpResponse {
 
 /// `POST /v2/repository/index`
 pub(super) async fn index(agent: Shared) -> HttpResponse {
-    let models: Vec<Value> = agent
-        .apps
-        .all()
-        .iter()
-        .flat_map(|running| running.models.iter().map(move |model| (model.name.clone(), running)))
-        .map(|(name, running)| json!({ "name": name, "version": running.wanted.release.version, "state": "READY" }))
-        .collect();
-    HttpResponse::Ok().json(models)
+    let apps = agent.apps.all();
+    let models = apps.iter().flat_map(|running| running.models.iter().map(move |model| (&model.name, running)));
+    let entry = |(name, running): (&String, &std::sync::Arc<Running>)| {
+        let mut entry = json!({ "name": name, "version": running.wanted.release.version, "state": "READY" });
+        if let (Some(reason), Some(entry)) = (shared(&agent, name), entry.as_object_mut()) {
+            entry.insert("reason".to_owned(), reason.into());
+        }
+        entry
+    };
+    HttpResponse::Ok().json(models.map(entry).collect::<Vec<_>>())
+}
+
+/// That a name is a model's of several apps, and which names mean one alone.
+fn shared(agent: &Shared, model: &str) -> Option<String> {
+    let names = agent.apps.shared(model);
+    let first = names.first()?;
+    Some(format!("{} apps have a model of this name, which means {first}; ask for {}", names.len(), names.join(", ")))
 }
 
 #[derive(Deserialize)]
@@ -86,10 +95,14 @@ pub(super) async fn model(agent: Shared, address: web::Path<Address>) -> Result<
     let (running, place) = find(&agent, &address)?;
     let tensors = |list: &[app_package::pipeline::Tensor]| json!(list);
     let (inputs, outputs) = running.models.get(place).map_or((json!([]), json!([])), |m| (tensors(&m.inputs), tensors(&m.outputs)));
-    Ok(HttpResponse::Ok().json(json!({
+    let mut metadata = json!({
         "name": address.model, "versions": [running.wanted.release.version], "platform": "onnxruntime_onnx",
         "inputs": inputs, "outputs": outputs,
-    })))
+    });
+    if let (Some(warning), Some(metadata)) = (shared(&agent, &address.model), metadata.as_object_mut()) {
+        metadata.insert("warning".to_owned(), warning.into());
+    }
+    Ok(HttpResponse::Ok().json(metadata))
 }
 
 /// `GET /v2/models/{m}/ready`

@@ -1,4 +1,5 @@
-//! The status page: one self-contained page without scripts, in Chinese or English by the browser's language.
+//! The status page: one self-contained page, in Chinese or English by the browser's language. It keeps itself up to date, by reloading where
+//! there are no scripts.
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -15,18 +16,29 @@ use crate::fault::Fault;
 use crate::health;
 use crate::providers::passed_over;
 
-/// Content security policy: only the page's own style is used, nothing else is loaded, nothing may frame the page.
-const CSP: &str = "default-src 'none'; style-src 'sha256-STYLE'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+/// Content security policy: only the page's own style and script are used, nothing but itself is loaded, nothing may frame the page.
+const CSP: &str = "default-src 'none'; style-src 'sha256-STYLE'; script-src 'sha256-SCRIPT'; connect-src 'self'; frame-ancestors 'none'; \
+                   base-uri 'none'; form-action 'none'";
 
 const STYLE: &str = ":root{color-scheme:light dark;--line:#d5dbe1;--soft:#5b6875;--ok:#1b7f4b;--bad:#c0342b;--warn:#9a6200;--card:#fff;--page:#f4f6f8}\
 @media(prefers-color-scheme:dark){:root{--line:#35404b;--soft:#9aa7b4;--ok:#4cc38a;--bad:#ff8577;--warn:#f0b45a;--card:#182029;--page:#0f151b}}\
 *{box-sizing:border-box}body{margin:0;background:var(--page);font:16px/1.5 system-ui,'Noto Sans SC','PingFang SC','Microsoft YaHei',sans-serif}\
 main{max-width:62rem;margin:0 auto;padding:1.5rem 1rem}h1{font-size:1.4rem;margin:0}h2{font-size:1.05rem;margin:1.5rem 0 .5rem}p{margin:.2rem 0}\
-.soft{color:var(--soft)}.card{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:1rem;margin:.75rem 0;overflow-x:auto}\
+.soft{color:var(--soft)}.card{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:1rem;margin:.75rem 0}#apps{overflow-x:auto}\
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem;margin:0}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}\
 table{border-collapse:collapse;width:100%}th,td{text-align:start;padding:.45rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}\
 th{color:var(--soft);font-weight:600;white-space:nowrap}td.n,th.n{text-align:end;font-variant-numeric:tabular-nums}tr:last-child td{border-bottom:0}\
-.ok{color:var(--ok)}.bad{color:var(--bad)}.warn{color:var(--warn)}code{font-size:.85em}";
+.ok{color:var(--ok)}.bad{color:var(--bad)}.warn{color:var(--warn)}code{font-size:.85em;overflow-wrap:anywhere}#stale{margin:0;padding:.75rem 1rem;text-align:center;font-weight:600}\
+@media(max-width:40rem){thead{display:none}table,tbody,tr,td{display:block}tr{padding:.4rem 0;border-bottom:1px solid var(--line)}tr:last-child{border-bottom:0}\
+td,td.n{border-bottom:0;padding:.2rem 0;text-align:start}td::before{content:attr(data-label);display:block;color:var(--soft);font-size:.85em}}";
+
+/// Fetches the page anew every ten seconds and puts what it says in place of what stood there; says so where it cannot, so that nobody takes
+/// what is old for what is. A page that reloads itself takes the reader's place in it along.
+const SCRIPT: &str = "setInterval(async()=>{const stale=document.getElementById('stale');try{\
+const answer=await fetch(location.href,{cache:'no-store',signal:AbortSignal.timeout(8000)});if(!answer.ok)throw 0;\
+const next=new DOMParser().parseFromString(await answer.text(),'text/html').querySelector('main');const held=document.activeElement?.id;\
+document.querySelector('main').replaceWith(next);if(held)document.getElementById(held)?.focus({preventScroll:true});stale.hidden=true}\
+catch{stale.hidden=false}},10000)";
 
 /// Text made safe for HTML.
 fn safe(text: &str) -> String {
@@ -123,12 +135,13 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
     let _ = write!(
         html,
         "<!doctype html><html lang=\"{}\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <meta http-equiv=\"refresh\" content=\"10\"><title>{name} · {title}</title><style>{STYLE}</style></head><body><main>\
-         <h1>{name}</h1><p class=\"soft\">{site} · {title}</p>",
+         <noscript><meta http-equiv=\"refresh\" content=\"10\"></noscript><title>{name} · {title}</title><style>{STYLE}</style></head><body>\
+         <p id=\"stale\" class=\"bad\" role=\"alert\" hidden>{stale}</p><main><h1>{name}</h1><p class=\"soft\">{site} · {title}</p>",
         t("zh-CN", "en"),
         name = safe(&identity.node_name),
         site = safe(&identity.site_name),
         title = t("坑口边缘节点", "Pithead edge node"),
+        stale = t("节点没有应答，以下内容可能已过时", "The node does not answer; what stands below may be out of date"),
     );
     let ended = identity.validity().is_ok_and(|v| v.1 < agent.clock.now());
     let refused_for_good = trouble.as_ref().is_some_and(|fault| fault.code == "certificate-not-accepted");
@@ -216,7 +229,12 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
     ] {
         let _ = write!(html, "<dt>{label}</dt><dd>{value}</dd>");
     }
-    let _ = write!(html, "</dl></section><h2>{}</h2><section class=\"card\">", t("应用", "Apps"));
+    let _ = write!(
+        html,
+        "</dl></section><h2 id=\"apps-title\">{}</h2>\
+         <section class=\"card\" id=\"apps\" tabindex=\"0\" aria-labelledby=\"apps-title\">",
+        t("应用", "Apps")
+    );
     let running = agent.apps.all();
     let phases = agent.phases();
     if running.is_empty() && phases.is_empty() {
@@ -229,9 +247,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
             )
         );
     } else {
-        let _ = write!(
-            html,
-            "<table><thead><tr><th>{}</th><th>{}</th><th>{}</th><th class=\"n\">{}</th><th class=\"n\">{}</th><th class=\"n\">{}</th><th class=\"n\">{}</th></tr></thead><tbody>",
+        let heads = [
             t("应用", "App"),
             t("版本", "Version"),
             t("状态", "State"),
@@ -239,7 +255,19 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
             t("错误", "Errors"),
             t("中位时延", "Median"),
             t("重启", "Restarts"),
-        );
+        ];
+        html.push_str("<table><thead><tr>");
+        for (at, head) in heads.iter().enumerate() {
+            let _ = write!(html, "<th scope=\"col\"{}>{head}</th>", if at < 3 { "" } else { " class=\"n\"" });
+        }
+        html.push_str("</tr></thead><tbody>");
+        let row = |html: &mut String, cells: [String; 7]| {
+            html.push_str("<tr>");
+            for (at, (head, cell)) in heads.iter().zip(cells).enumerate() {
+                let _ = write!(html, "<td data-label=\"{head}\"{}>{cell}</td>", if at < 3 { "" } else { " class=\"n\"" });
+            }
+            html.push_str("</tr>");
+        };
         for app in &running {
             let phase = phases.get(&app.wanted.id);
             let (word, class) =
@@ -252,6 +280,11 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
             if app.process.is_unconfined() {
                 let meaning = words("app-unconfined", zh).unwrap_or_default();
                 let _ = write!(notes, "<p class=\"warn\">{meaning} <code>app-unconfined</code></p>");
+            }
+            for names in app.models.iter().map(|model| agent.apps.shared(&model.name)).filter(|names| !names.is_empty()) {
+                let meaning = words("model-name-shared", zh).unwrap_or_default();
+                let names = names.iter().map(|name| format!("<code>{}</code>", safe(name))).collect::<Vec<_>>().join(" ");
+                let _ = write!(notes, "<p class=\"warn\">{meaning} {names}</p>");
             }
             if let Some(reason) = &app.wanted.recalled {
                 let _ = write!(
@@ -283,28 +316,26 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
                 let _ = write!(notes, "<p><code>{}</code> {}</p>", provider.as_str(), warned(&fault));
             }
             let median = app.stats.quantiles().map_or_else(|| "–".to_owned(), |q| format!("{:.2} ms", q.0));
-            let _ = write!(
-                html,
-                "<tr><td>{}<p class=\"soft\"><code>{}</code></p></td><td>{}</td><td><span class=\"{class}\">{word}</span>{notes}</td>\
-                 <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{median}</td><td class=\"n\">{}</td></tr>",
-                safe(app.manifest.title.get(t("zh", "en"))),
-                safe(app.wanted.app()),
-                app.wanted.release.version,
-                app.stats.inferences.load(Ordering::Relaxed),
-                app.stats.errors.load(Ordering::Relaxed),
-                app.stats.restarts.load(Ordering::Relaxed),
-            );
+            let (title, name) = (safe(app.manifest.title.get(t("zh", "en"))), safe(app.wanted.app()));
+            let cells = [
+                format!("{title}<p class=\"soft\"><code>{name}</code></p>"),
+                app.wanted.release.version.to_string(),
+                format!("<span class=\"{class}\">{word}</span>{notes}"),
+                app.stats.inferences.load(Ordering::Relaxed).to_string(),
+                app.stats.errors.load(Ordering::Relaxed).to_string(),
+                median,
+                app.stats.restarts.load(Ordering::Relaxed).to_string(),
+            ];
+            row(&mut html, cells);
         }
         for (id, phase) in phases.iter().filter(|(id, _)| !running.iter().any(|r| &r.wanted.id == *id)) {
             let (word, class) = state_words(phase.state, zh);
             let fault = phase.fault.as_ref().map_or_else(String::new, |f| format!("<p>{}</p>", warned(f)));
             let name = if phase.app.is_empty() { id } else { &phase.app };
-            let _ = write!(
-                html,
-                "<tr><td><code>{}</code></td><td>{}</td><td><span class=\"{class}\">{word}</span>{fault}</td><td class=\"n\">–</td><td class=\"n\">–</td><td class=\"n\">–</td><td class=\"n\">–</td></tr>",
-                safe(name),
-                safe(&phase.version)
-            );
+            let none = || "–".to_owned();
+            let name = format!("<code>{}</code>", safe(name));
+            let state = format!("<span class=\"{class}\">{word}</span>{fault}");
+            row(&mut html, [name, safe(&phase.version), state, none(), none(), none(), none()]);
         }
         html.push_str("</tbody></table>");
         let since = local(agent.started);
@@ -312,21 +343,21 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
     }
     let _ = write!(
         html,
-        "</section><p class=\"soft\">pithead-edge {} · <code>/v1/apps</code> · <code>/v2</code> · <code>/metrics</code></p></main></body></html>",
+        "</section><p class=\"soft\">pithead-edge {} · <code>/v1/apps</code> · <code>/v2</code> · <code>/metrics</code></p></main><script>{SCRIPT}</script></body></html>",
         env!("CARGO_PKG_VERSION")
     );
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
-        .insert_header((CONTENT_SECURITY_POLICY, CSP.replace("STYLE", &style_digest())))
+        .insert_header((CONTENT_SECURITY_POLICY, CSP.replace("STYLE", &digest(STYLE)).replace("SCRIPT", &digest(SCRIPT))))
         .insert_header((REFERRER_POLICY, "no-referrer"))
         .body(html)
 }
 
-/// The style's digest for the content security policy.
-fn style_digest() -> String {
+/// The digest of a style or script for the content security policy.
+fn digest(text: &str) -> String {
     use base64::Engine;
     use sha2::{Digest, Sha256};
-    base64::engine::general_purpose::STANDARD.encode(Sha256::digest(STYLE.as_bytes()))
+    base64::engine::general_purpose::STANDARD.encode(Sha256::digest(text.as_bytes()))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod tests {
             "sandbox-failed",
             "api-open",
             "app-unconfined",
+            "model-name-shared",
             "data-folder-copied",
             "license-expired",
             "license-not-yet-valid",

@@ -149,7 +149,7 @@ pub fn wav(_: &Examples, rng: &mut Rng) -> Result<(), String> {
         &length(data.len()),
         &data,
     ];
-    let bytes = if rng.below(3) == 0 { whole.concat() } else { damaged(&whole.concat(), rng) };
+    let bytes = if rng.below(3) == 0 { whole.concat() } else { damaged(whole.concat(), rng) };
     let Ok(samples) = sound::read(&bytes, 16_000) else { return Ok(()) };
     ensure(
         samples.len() <= sound::MAX_SAMPLES && samples.iter().all(|sample| sample.is_finite()),

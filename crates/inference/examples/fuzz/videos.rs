@@ -52,7 +52,7 @@ pub fn tracks(_: &Examples, rng: &mut Rng) -> Result<(), String> {
     let (mut now, mut highest) = (Duration::ZERO, 0);
     let spread = 1 + rng.below(300);
     let mut last: Vec<Detection> = Vec::new();
-    for _ in 0..1 + rng.below(30) {
+    for _ in 0..=rng.below(30) {
         let step = *rng.pick(&[200, 200, 200, 200, 0, 33, 1_500, 60_000, u64::MAX / 4_000_000]);
         now = now.saturating_add(Duration::from_millis(step));
         // Mostly those of the frame before, a little moved, so that there are tracks.

@@ -149,13 +149,10 @@ impl Walk {
     /// What stands under a key.
     fn at(&mut self, form: Form, key: &str) -> Form {
         match form {
-            Form::Map(mut entries) => match entries.remove(key) {
-                Some(form) => form,
-                None => {
-                    let there: Vec<String> = entries.into_keys().collect();
-                    self.refuse(|| format!("there is no `{key}`; there is: {}", there.join(", ")))
-                }
-            },
+            Form::Map(mut entries) => entries.remove(key).unwrap_or_else(|| {
+                let there: Vec<String> = entries.into_keys().collect();
+                self.refuse(|| format!("there is no `{key}`; there is: {}", there.join(", ")))
+            }),
             _ => Form::Any,
         }
     }

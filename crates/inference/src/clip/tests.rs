@@ -13,18 +13,18 @@ fn jpeg(w: u32, h: u32, shade: u8) -> Vec<u8> {
     bytes.into_inner()
 }
 
-fn chunk(id: &[u8; 4], data: &[u8]) -> Vec<u8> {
-    let mut out = [id.as_slice(), &u32::try_from(data.len()).unwrap().to_le_bytes(), data].concat();
+fn chunk(id: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut out = [id, &u32::try_from(data.len()).unwrap().to_le_bytes(), data].concat();
     out.extend(std::iter::repeat_n(0, data.len() % 2));
     out
 }
 
-fn list(kind: &[u8; 4], parts: &[Vec<u8>]) -> Vec<u8> {
-    chunk(b"LIST", &[kind.as_slice(), &parts.concat()].concat())
+fn list(kind: &[u8], parts: &[Vec<u8>]) -> Vec<u8> {
+    chunk(b"LIST", &[kind, &parts.concat()].concat())
 }
 
-fn stream_of(kind: &[u8; 4], codec: &[u8; 4], scale: u32, rate: u32) -> Vec<u8> {
-    let mut header = [kind.as_slice(), codec, &[0; 12]].concat();
+fn stream_of(kind: &[u8], codec: &[u8], scale: u32, rate: u32) -> Vec<u8> {
+    let mut header = [kind, codec, &[0; 12]].concat();
     header.extend([scale.to_le_bytes(), rate.to_le_bytes(), [0; 4], [0; 4]].concat());
     let format = [&[0; 16][..], codec, &[0; 20]].concat();
     list(b"strl", &[chunk(b"strh", &header), chunk(b"strf", &format)])
@@ -116,8 +116,8 @@ fn what_is_no_clip_is_refused_by_name() {
         (one(1, 5, &[frame.clone(), chunk(b"00dc", b"no picture")]), "input-not-a-clip"),
         (one(1, 5, &[chunk(b"00dc", &jpeg(4_000, 3_000, 7))]), "input-too-large"),
         (one(1, 5, &vec![chunk(b"00dc", &[1]); 601]), "input-too-large"),
-        (avi(&[stream_of(b"auds", b"\0\0\0\0", 1, 8_000)], &[frame.clone()]), "clip-codec"),
-        (avi(&[stream_of(b"vids", b"XV\x1bD", 1, 5)], &[frame.clone()]), "clip-codec"),
+        (avi(&[stream_of(b"auds", b"\0\0\0\0", 1, 8_000)], std::slice::from_ref(&frame)), "clip-codec"),
+        (avi(&[stream_of(b"vids", b"XV\x1bD", 1, 5)], std::slice::from_ref(&frame)), "clip-codec"),
     ] {
         assert_eq!(code(&bytes), wanted, "{}", bytes[..bytes.len().min(64)].escape_ascii());
     }

@@ -14,31 +14,31 @@ pub fn write(jpegs: &[Vec<u8>], (scale, rate): (u32, u32), [width, height]: [u32
     let stream =
         [b"vidsMJPG".as_slice(), &words(&[0, 0, 0, scale, rate, 0, frames, largest, u32::MAX, 0, 0, width | height << 16])].concat();
     let format = [&words(&[40, width, height, 1 | 24 << 16])[..], b"MJPG", &words(&[largest, 0, 0, 0, 0])].concat();
-    let stream = list(b"strl", &[chunk(b"strh", &stream), chunk(b"strf", &format)]);
+    let stream = list(*b"strl", &[chunk(*b"strh", &stream), chunk(*b"strf", &format)]);
     let (mut movi, mut index) = (Vec::new(), Vec::new());
     // Places in the index count from the word `movi`.
     let mut place = 4;
     for jpeg in jpegs {
-        let frame = chunk(b"00dc", jpeg);
+        let frame = chunk(*b"00dc", jpeg);
         index.extend([b"00dc".as_slice(), &words(&[HAS_INDEX, place, length(jpeg.len())])].concat());
         place = place.saturating_add(length(frame.len()));
         movi.push(frame);
     }
-    let parts = [list(b"hdrl", &[chunk(b"avih", &main), stream]), list(b"movi", &movi), chunk(b"idx1", &index)];
-    chunk(b"RIFF", &[b"AVI ".as_slice(), &parts.concat()].concat())
+    let parts = [list(*b"hdrl", &[chunk(*b"avih", &main), stream]), list(*b"movi", &movi), chunk(*b"idx1", &index)];
+    chunk(*b"RIFF", &[b"AVI ".as_slice(), &parts.concat()].concat())
 }
 
 fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-fn chunk(id: &[u8; 4], data: &[u8]) -> Vec<u8> {
+fn chunk(id: [u8; 4], data: &[u8]) -> Vec<u8> {
     let padding: &[u8] = if data.len() % 2 == 1 { &[0] } else { &[] };
     [id.as_slice(), &length(data.len()).to_le_bytes(), data, padding].concat()
 }
 
-fn list(kind: &[u8; 4], parts: &[Vec<u8>]) -> Vec<u8> {
-    chunk(b"LIST", &[kind.as_slice(), &parts.concat()].concat())
+fn list(kind: [u8; 4], parts: &[Vec<u8>]) -> Vec<u8> {
+    chunk(*b"LIST", &[kind.as_slice(), &parts.concat()].concat())
 }
 
 /// Clips are bounded far below 4 GiB.

@@ -24,7 +24,7 @@ pub const MAX_FAULTS: usize = 50;
 const MAX_EXTENSION: u64 = 16 << 10;
 
 /// Codes of all faults of an archive and of what is in it.
-pub const CODES: [&str; 45] = [
+pub const CODES: [&str; 46] = [
     "archive-compressed",
     "archive-not-tar",
     "archive-cut-off",
@@ -58,6 +58,7 @@ pub const CODES: [&str; 45] = [
     "input-metric",
     "input-not-a-picture",
     "input-not-csv",
+    "input-not-sound",
     "input-too-large",
     "input-not-a-clip",
     "expect-events",

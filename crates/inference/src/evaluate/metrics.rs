@@ -246,7 +246,9 @@ mod tests {
         near(cer(&texts(&[("a", "a")])), 0.0);
         assert_eq!(cer(&texts(&[("", "a")])), None);
         // 3 of 4 told are right, of 6 that are there.
-        (near(precision(3, 4), 0.75), near(recall(3, 6), 0.5), near(f1(3, 6, 4), 0.6));
+        near(precision(3, 4), 0.75);
+        near(recall(3, 6), 0.5);
+        near(f1(3, 6, 4), 0.6);
         assert_eq!((precision(0, 0), recall(0, 0), f1(0, 0, 2), f1(0, 2, 0)), (Some(0.0), None, None, Some(0.0)));
     }
 

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use app_package::{
     manifest::{AppManifest, InputKind},
-    pipeline::{Drawn, EventKind, Gives, Post},
+    pipeline::{Drawn, EventKind, Gives, Post, Pre},
     span::Span,
     text::{is_utf16, unmarked},
 };
@@ -21,7 +21,7 @@ use super::{
     metrics::Metric,
     names::{self, Names, Pairs},
 };
-use crate::{clip, error::AppError, picture, table, truth};
+use crate::{clip, error::AppError, picture, sound, table, truth};
 
 /// Fewest samples: one figure over fewer would tell of single ones.
 pub const MIN_SAMPLES: usize = 10;
@@ -150,9 +150,11 @@ impl TestSet {
     }
 
     /// Looks whether every input is what the set says: a picture that can be decoded, with the expected boxes inside it, a clip whose frames can be,
-    /// with what happened within its length, or a CSV with a row. Blocking, and slow for large pictures.
+    /// with what happened within its length, a recording of sound, or a CSV with a row. Recordings are all WAV files or all CSV. Blocking, and
+    /// slow for large pictures.
     pub fn check_inputs(&self, archive: &mut Archive) -> Vec<Fault> {
         let mut faults = Vec::new();
+        let is_sound = self.is_of_sound(archive);
         for sample in &self.samples {
             if faults.len() >= MAX_FAULTS {
                 break;
@@ -161,6 +163,12 @@ impl TestSet {
             let bytes = archive.read(&sample.input).unwrap_or_default();
             if self.input == InputKind::Video {
                 faults.extend(clip_fault(sample, &bytes));
+                continue;
+            }
+            if is_sound {
+                if let Err(e) = sound::decode(&bytes) {
+                    faults.push(Fault::new("input-not-sound", &sample.input, e.message));
+                }
                 continue;
             }
             if self.input != InputKind::Image {
@@ -184,6 +192,18 @@ impl TestSet {
             }
         }
         faults
+    }
+
+    /// Whether its recordings are WAV files, as the first one is; those of format 1 are CSV.
+    fn is_of_sound(&self, archive: &mut Archive) -> bool {
+        let first = self.samples.first().filter(|_| self.input == InputKind::Audio);
+        first.and_then(|sample| archive.read(&sample.input)).is_some_and(|bytes| sound::is_wav(&bytes))
+    }
+
+    /// Whether the recordings of this set are of the kind that an app reads: WAV files by a `sound` step, CSV by any other.
+    pub fn is_heard(&self, archive: &mut Archive, manifest: &AppManifest) -> bool {
+        let hears = manifest.model_steps().iter().any(|step| matches!(step.pre, Pre::Sound(_)));
+        self.input != InputKind::Audio || hears == self.is_of_sound(archive)
     }
 
     /// Whether an app's answers can be held against this set.

@@ -183,6 +183,18 @@ impl Draft {
     }
 }
 
+/// Four samples of 16 bits.
+fn wav() -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    let spec = hound::WavSpec { channels: 1, sample_rate: 16_000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
+    for sample in [0i16, 100, -100, 0] {
+        writer.write_sample(sample).unwrap();
+    }
+    writer.finalize().unwrap();
+    bytes.into_inner()
+}
+
 fn png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     DynamicImage::from(RgbImage::new(width, height)).write_to(&mut bytes, ImageFormat::Png).unwrap();
@@ -276,6 +288,11 @@ fn inputs_must_be_what_the_set_says() {
     let place = |text: &str| text.to_owned();
     assert_eq!(inputs(&Draft::table().set("3.in", b"p,q\n1\n"), Metric::Mae), [(place("3.in"), "input-not-csv")]);
     assert_eq!(inputs(&Draft::table().set("3.in", &[0xff; 8]), Metric::Mae), [(place("3.in"), "input-not-csv")]);
+    let sound = Draft::new("audio", &wav(), &json!({"classes": [{"label": "a"}]}), 10);
+    assert!(inputs(&sound, Metric::Accuracy).is_empty());
+    assert_eq!(inputs(&sound.set("3.in", b"amplitude\n1\n"), Metric::Accuracy), [(place("3.in"), "input-not-sound")]);
+    let csv = Draft::new("audio", b"amplitude\n1\n", &json!({"classes": [{"label": "a"}]}), 10);
+    assert_eq!(inputs(&csv.set("3.in", &wav()), Metric::Accuracy), [(place("3.in"), "input-not-csv")]);
     let picture = |w: f32| Draft::new("image", &png(8, 8), &json!({"detections": [{"label": "b", "box": [0.0, 0.0, w, 4.0]}]}), 10);
     assert!(inputs(&picture(8.0), Metric::Map50).is_empty());
     assert_eq!(inputs(&picture(8.0).set("3.in", b"\x89PNG"), Metric::Map50), [(place("3.in"), "input-not-a-picture")]);

@@ -198,9 +198,10 @@ fn names(models: &[Known], app: &str) -> Vec<(String, String)> {
     let mut taken = BTreeSet::new();
     let named = models.iter().enumerate().map(|(at, model)| {
         let mut name = slug(&Path::new(&model.file).file_stem().unwrap_or_default().to_string_lossy(), MAX_NAME);
-        if name.is_empty() || !taken.insert(name.clone()) {
-            name = format!("model-{}", at + 1);
+        if name.is_empty() || taken.contains(&name) {
+            name = (at + 1..).map(|n| format!("model-{n}")).find(|name| !taken.contains(name)).unwrap_or_default();
         }
+        taken.insert(name.clone());
         let path = format!("{name}.onnx");
         (name, path)
     });
@@ -255,6 +256,14 @@ pub fn label_lines(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_model_has_a_name_of_its_own() {
+        let models = |files: &[&str]| files.iter().map(|file| Known { file: (*file).to_owned(), ..Known::default() }).collect::<Vec<_>>();
+        let named = |files| names(&models(files), "app").into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(named(&["model-2.onnx", "检测.onnx", "model-3.onnx"]), ["model-2", "model-3", "model-4"]);
+        assert_eq!(named(&["a/best.onnx", "b/best.onnx"]), ["best", "model-2"]);
+    }
 
     #[test]
     fn sizes_names_and_labels() {

@@ -114,8 +114,11 @@ pub fn lay_out(order: &Order) -> Result<Draft, Refusal> {
         let root = model.parent().unwrap_or(model);
         copies.extend(known.data.iter().map(|file| (root.join(file), order.dir.join(file))));
     }
+    // Models may share a file.
+    let mut known = BTreeSet::new();
+    copies.retain(|copy| known.insert(copy.clone()));
     copies.extend(order.samples.iter().zip(&listing.samples).map(|(sample, (input, _))| (sample.clone(), order.dir.join(input))));
-    let beside = parts.iter().flat_map(|part| part.readings.first()).flat_map(|reading| &reading.files);
+    let beside = parts.iter().filter_map(|part| part.readings.first()).flat_map(|reading| &reading.files);
     let beside: Vec<(PathBuf, &str)> = beside.map(|(name, text)| (order.dir.join(name), text.as_str())).collect();
     let mut written = Vec::new();
     let mut write = || {

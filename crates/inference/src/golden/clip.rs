@@ -1,6 +1,6 @@
 //! What happened in a clip, and what was counted, beside what is expected.
 
-use app_package::manifest::Tolerance;
+use app_package::{manifest::Tolerance, span::Span};
 
 use super::Compared;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 /// Events are the same by what they are; when they begin and end may differ by the tolerance. Numbers of tracks are not compared, counts are
 /// equal.
 pub(super) fn compare(seen: &mut Compared, expected: &AppOutput, result: &AppOutput, tolerance: &Tolerance) {
-    let most = tolerance.time.map_or(truth::TOLERANCE, |time| time.get()).as_secs_f64() + 1e-6;
+    let most = tolerance.time.map_or(truth::TOLERANCE, Span::get).as_secs_f64() + 1e-6;
     let mut free: Vec<&Event> = result.events.iter().collect();
     for event in &expected.events {
         let own = free.iter().enumerate().filter(|(_, found)| is_same(event, found) && (found.begin - event.begin).abs() <= most);
@@ -65,7 +65,7 @@ fn described(event: &Event) -> String {
         words.push_str(if direction == crate::output::Direction::In { " (in)" } else { " (out)" });
     }
     if let Some(state) = event.state {
-        words.push_str(&format!(" ({})", state.as_str()));
+        words.extend([" (", state.as_str(), ")"]);
     }
     words
 }

@@ -123,7 +123,7 @@ fn rows<const N: usize>(name: &str, tensor: &TensorData, most: usize) -> Result<
 }
 
 /// The label of a number.
-fn label<'a>(known: &'a Vocabulary, number: f32) -> Result<&'a String> {
+fn label(known: &Vocabulary, number: f32) -> Result<&String> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and not negative, as seen before; casts are cut")]
     let at = (number >= 0.0 && number.fract() == 0.0).then_some(number as usize);
     at.and_then(|at| known.labels.get(at))

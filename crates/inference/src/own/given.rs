@@ -100,7 +100,7 @@ impl<'a> Seen<'a> {
 
     /// What they say of one object, whose part of the picture this is.
     pub fn of_object(object: &'a Detection, part: &'a DynamicImage, source: [u32; 2]) -> Self {
-        let texts = object.said.text.as_ref().map_or(&[][..], std::slice::from_ref);
+        let texts = object.said.text.as_slice();
         Self { frame: Some(part), source, objects: std::slice::from_ref(object), values: &object.said.values, texts, ..Self::default() }
     }
 }

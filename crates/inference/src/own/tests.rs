@@ -34,7 +34,7 @@ fn sized(pages: usize, more: &str, alloc: &str, run: &str) -> Vec<u8> {
 
 /// A module that answers this whatever it is given.
 fn answering(block: &[u8]) -> Vec<u8> {
-    let bytes: String = block.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let bytes = block.iter().map(|byte| format!("\\{byte:02x}")).collect::<Vec<_>>().concat();
     let place = (65_536_u64 << 32) | block.len() as u64;
     sized(8, &format!("(data (i32.const 65536) \"{bytes}\")"), "i32.const 1024", &format!("i64.const {place}"))
 }

@@ -250,7 +250,7 @@ fn add_rows<'a, T: Copy + Into<f32> + 'a>(rows: impl Iterator<Item = &'a [T]>, w
 }
 
 /// To whole numbers in 0–255, halves upwards.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers in 0–255")]
+#[expect(clippy::cast_possible_truncation, reason = "whole numbers in 0–255")]
 fn to_bytes(values: &[f32], bytes: &mut [u8]) {
     // Floats from 2^23 on have no fraction: adding it rounds, halves to even.
     const WHOLE: f32 = 8_388_608.0;

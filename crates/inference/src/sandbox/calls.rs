@@ -92,6 +92,8 @@ const OWN_IOCTLS: [u64; 4] = [0x5401, 0x541b, 0x5421, 0x5451];
 const OWN_FCNTLS: [u64; 5] = [0, 1, 2, 3, 1030]; // F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC
 /// Options of `prctl`: `PR_SET_NAME`, `PR_GET_NAME`, and `PR_SET_VMA`, by which the C library names memory.
 const OWN_PRCTLS: [u64; 3] = [15, 16, 0x5356_4d41];
+/// `prctl` by which a process ends with the thread that started it, and nothing else: `PR_SET_PDEATHSIG`, `SIGKILL`.
+const END_WITH_PARENT: [u64; 2] = [1, 9];
 /// Operations of `flock`, none of which waits: shared, alone, give back. Who measures keeps others of its kind from working meanwhile
 /// (`measure::Turns`); those wait a while and go on.
 const TURNS: [u64; 3] = [5, 6, 8]; // LOCK_SH | LOCK_NB, LOCK_EX | LOCK_NB, LOCK_UN
@@ -127,7 +129,9 @@ fn allowed(own: u64) -> Result<Vec<(Call, Vec<SeccompRule>)>, String> {
     insert(calls![SYS_open], vec![all_of(vec![when(1, SeccompCmpOp::MaskedEq(WRITING), 0)?])?]);
     insert(calls![SYS_ioctl], one_of(1, &OWN_IOCTLS)?);
     insert(calls![SYS_fcntl], one_of(1, &OWN_FCNTLS)?);
-    insert(calls![SYS_prctl], one_of(0, &OWN_PRCTLS)?);
+    let [option, signal] = END_WITH_PARENT;
+    let end_with_parent = all_of(vec![when(0, SeccompCmpOp::Eq, option)?, when(1, SeccompCmpOp::Eq, signal)?])?;
+    insert(calls![SYS_prctl], one_of(0, &OWN_PRCTLS)?.into_iter().chain([end_with_parent]).collect());
     insert(calls![SYS_flock], one_of(1, &TURNS)?);
     insert(calls![SYS_kill, SYS_tgkill], one_of(0, &[own])?);
     insert(calls![SYS_sched_setaffinity], one_of(0, &[0, own])?);

@@ -89,7 +89,7 @@ fn a_stay_ends_with_its_track() {
     for ms in (0..1_000).step_by(200) {
         places.update(&[person(Some(4), 80.0, 50.0)], &alive(&[4]), SIZE, Duration::from_millis(ms));
     }
-    assert_eq!(places.update(&[], &alive(&[4]), SIZE, Duration::from_millis(2_000)), Happened::default());
+    assert_eq!(places.update(&[], &alive(&[4]), SIZE, Duration::from_secs(2)), Happened::default());
     let ended = places.update(&[], &alive(&[]), SIZE, Duration::from_millis(2_800)).ended;
     assert_eq!((ended.len(), ended[0].end), (1, Some(0.8)), "when it was last seen");
 }

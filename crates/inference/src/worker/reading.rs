@@ -295,7 +295,7 @@ fn described(order: &ReadingOrder, running: &[usize], models: &[Known], given: &
         }),
         signs: write::signs(&parts).into_iter().map(|(id, _)| id).collect(),
         open: open.into_iter().collect(),
-        texts: parts.iter().flat_map(|part| part.readings.first()).flat_map(|reading| reading.files.clone()).collect(),
+        texts: parts.iter().filter_map(|part| part.readings.first()).flat_map(|reading| reading.files.clone()).collect(),
         samples: samples.collect(),
         runs: Digest::of(runs.to_string().as_bytes()).to_string(),
         models: parts

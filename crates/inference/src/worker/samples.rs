@@ -59,7 +59,7 @@ impl Answers {
 pub fn samples_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let mut paths = args.by_ref().take(2).map(PathBuf::from);
     let (dir, lib) = (paths.next(), paths.next());
-    let (Some(dir), Some(lib), Some(limits), Some(provider)) = (dir, lib, limits_of(&mut args), provider_of(&mut args)) else {
+    let (Some(dir), Some(lib), Some(limits), Ok(provider)) = (dir, lib, limits_of(&mut args), provider_of(&mut args)) else {
         eprintln!("usage: DIR LIBRARY MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED cpu|NAME=LIBRARY [INPUTS]");
         return ExitCode::from(2);
     };

@@ -120,9 +120,9 @@ impl Package {
 
 /// A clip of these frames, five a second: Motion-JPEG in AVI, as `ffmpeg` writes it.
 pub fn avi(frames: &[image::RgbImage]) -> Vec<u8> {
-    fn chunk(id: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    fn chunk(id: &[u8], data: &[u8]) -> Vec<u8> {
         let size = u32::try_from(data.len()).unwrap().to_le_bytes();
-        [id.as_slice(), &size, data, if data.len() % 2 == 1 { &[0] } else { &[] }].concat()
+        [id, &size, data, if data.len() % 2 == 1 { &[0] } else { &[] }].concat()
     }
     let jpeg = |frame: &image::RgbImage| {
         let mut bytes = std::io::Cursor::new(Vec::new());

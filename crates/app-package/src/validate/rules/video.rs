@@ -68,19 +68,24 @@ fn still(root: &Node, parts: &Parts<'_>, faults: &mut Faults) {
         step.get("track").into_iter().for_each(|node| refuse(format!("steps[{i}].track"), node));
     }
     for model in &parts.models {
-        model.get("every").into_iter().for_each(|node| refuse(format!("{}.every", model.key), node));
+        if let Some(node) = model.get("every") {
+            refuse(format!("{}.every", model.key), node);
+        }
     }
     for (list, keys) in [("alarms", &["for", "hold", "per"][..]), ("golden", &["scene"])] {
         for (i, item) in items(root, list) {
             for key in keys {
-                item.get(key).into_iter().for_each(|node| refuse(format!("{list}[{i}].{key}"), node));
+                if let Some(node) = item.get(key) {
+                    refuse(format!("{list}[{i}].{key}"), node);
+                }
             }
         }
     }
     for (i, sample) in items(root, "golden") {
         for key in ["events", "crossings"] {
-            let node = sample.get("truth").and_then(|truth| truth.get(key));
-            node.into_iter().for_each(|node| refuse(format!("golden[{i}].truth.{key}"), node));
+            if let Some(node) = sample.get("truth").and_then(|truth| truth.get(key)) {
+                refuse(format!("golden[{i}].truth.{key}"), node);
+            }
         }
     }
 }
@@ -198,8 +203,9 @@ fn happened(root: &Node, truth: &Node, place: &str, labels: &BTreeSet<&str>, fau
     }
     for (i, event) in items(truth, "events") {
         for (key, list) in &known {
-            let name = event.text_of(key).filter(|name| !list.contains(name));
-            name.into_iter().for_each(|name| unknown(format!("{place}.events[{i}].{key}"), event.line, name, list));
+            if let Some(name) = event.text_of(key).filter(|name| !list.contains(name)) {
+                unknown(format!("{place}.events[{i}].{key}"), event.line, name, list);
+            }
         }
     }
     for (i, event) in items(truth, "events") {

@@ -8,7 +8,7 @@ fn file(name: &str) -> Vec<u8> {
 
 /// Numbers of 0 to 1 with 24 bits, as `tests/own/picodet.py` makes them.
 fn noise(n: u64, seed: u64) -> impl Iterator<Item = f32> {
-    (0..n).map(move |i| ((i + seed) * 2_654_435_761 % (1 << 32) >> 8) as f32 / 16_777_216.0)
+    (0..n).map(move |i| (((i + seed) * 2_654_435_761 % (1 << 32)) >> 8) as f32 / 16_777_216.0)
 }
 
 #[test]

@@ -314,7 +314,11 @@ fn conditional() -> Vec<(Call, Vec<Arguments>, Vec<Arguments>)> {
         one(calls![SYS_openat], each(2, &[0, 0o2_000_000]), each(2, &[1, 2, 0o100, 0o1_000])),
         one(calls![SYS_ioctl], each(1, &OWN_IOCTLS), each(1, &[0, 0x5412, 0x8901])),
         one(calls![SYS_fcntl], each(1, &OWN_FCNTLS), each(1, &[4, 8, 10, 1_031, 1_033])),
-        one(calls![SYS_prctl], each(0, &OWN_PRCTLS), each(0, &[4, 22, 24, 38])),
+        one(
+            calls![SYS_prctl],
+            [each(0, &OWN_PRCTLS), vec![[1, 9, 0, 0, 0, 0]]].concat(),
+            [each(0, &[1, 4, 22, 24, 38]), vec![[1, 15, 0, 0, 0, 0]]].concat(),
+        ),
         one(calls![SYS_kill], each(0, &[OWN]), each(0, &[0, OTHER, u64::MAX])),
         one(calls![SYS_tgkill], each(0, &[OWN]), each(0, &[0, OTHER, u64::MAX])),
         one(calls![SYS_sched_setaffinity], each(0, &[0, OWN]), each(0, &[OTHER])),
