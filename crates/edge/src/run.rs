@@ -18,7 +18,7 @@ use crate::fault::Fault;
 use crate::model::{backoff, spread};
 use crate::outbox::Kind;
 use crate::reconcile::reconcile;
-use crate::{enroll, health, identity, providers, telemetry};
+use crate::{enroll, health, identity, providers, sources, telemetry};
 
 /// Time between two writes of the proved time: as much running time is not counted when the power fails.
 const KEEP_TIME: Duration = Duration::from_mins(5);
@@ -41,7 +41,7 @@ pub async fn run(agent: Arc<Agent>, cancel: CancellationToken) {
         let agent = agent.clone();
         async move {
             let (poll, beat, send) = (poll(&agent), beat(&agent), send(&agent));
-            tokio::join!(poll, reconcile(&agent), beat, send, renew(&agent), keep_time(&agent), providers::probe(&agent));
+            tokio::join!(poll, reconcile(&agent), beat, send, renew(&agent), keep_time(&agent), providers::probe(&agent), sources::run(&agent));
         }
     };
     tokio::select! {

@@ -19,7 +19,7 @@ use crate::providers::passed_over;
 /// Content security policy: only the page's own style is used, nothing else is loaded, nothing may frame the page.
 const CSP: &str = "default-src 'none'; style-src 'sha256-STYLE'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-const STYLE: &str = ":root{color-scheme:light dark;--line:#d5dbe1;--soft:#5b6875;--ok:#1b7f4b;--bad:#c0342b;--warn:#9a6200;--card:#fff;--page:#f4f6f8}\
+pub(super) const STYLE: &str = ":root{color-scheme:light dark;--line:#d5dbe1;--soft:#5b6875;--ok:#1b7f4b;--bad:#c0342b;--warn:#9a6200;--card:#fff;--page:#f4f6f8}\
 @media(prefers-color-scheme:dark){:root{--line:#35404b;--soft:#9aa7b4;--ok:#4cc38a;--bad:#ff8577;--warn:#f0b45a;--card:#182029;--page:#0f151b}}\
 *{box-sizing:border-box}body{margin:0;background:var(--page);font:16px/1.5 system-ui,'Noto Sans SC','PingFang SC','Microsoft YaHei',sans-serif}\
 main{max-width:62rem;margin:0 auto;padding:1.5rem 1rem}h1{font-size:1.4rem;margin:0}h2{font-size:1.05rem;margin:1.5rem 0 .5rem}p{margin:.2rem 0}\
@@ -30,7 +30,7 @@ th{color:var(--soft);font-weight:600;white-space:nowrap}td.n,th.n{text-align:end
 .ok{color:var(--ok)}.bad{color:var(--bad)}.warn{color:var(--warn)}code{font-size:.85em}";
 
 /// Text made safe for HTML.
-fn safe(text: &str) -> String {
+pub(super) fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -62,6 +62,11 @@ fn chinese(header: Option<&str>) -> bool {
         }
     }
     zh > 0.0 && zh >= en
+}
+
+/// Whether a request is answered in Chinese.
+pub(super) fn language(request: &HttpRequest) -> bool {
+    chinese(request.headers().get(ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok()))
 }
 
 /// A time in the machine's own zone, with its offset.
@@ -113,7 +118,7 @@ fn state_words(state: State, zh: bool) -> (&'static str, &'static str) {
 
 /// `GET /`
 pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse {
-    let zh = chinese(request.headers().get(ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok()));
+    let zh = language(&request);
     let t = |chinese: &'static str, english: &'static str| if zh { chinese } else { english };
     let identity = agent.identity();
     let state = agent.state.get();
@@ -214,6 +219,13 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
     ] {
         let _ = write!(html, "<dt>{label}</dt><dd>{value}</dd>");
     }
+    let sources = agent.sources.all();
+    let troubled = sources.iter().filter(|live| live.standing().fault.is_some() || !live.standing().troubles.is_empty()).count();
+    let _ = write!(html, "<dt>{}</dt><dd><a href=\"/sources\">{}</a>", t("摄像机与画面", "Cameras and pictures"), sources.len());
+    if troubled > 0 {
+        let _ = write!(html, " <span class=\"bad\">{} {troubled}</span>", t("有问题", "in trouble:"));
+    }
+    html.push_str("</dd>");
     let _ = write!(html, "</dl></section><h2>{}</h2><section class=\"card\">", t("应用", "Apps"));
     let running = agent.apps.all();
     let phases = agent.phases();
@@ -321,7 +333,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
 }
 
 /// The style's digest for the content security policy.
-fn style_digest() -> String {
+pub(super) fn style_digest() -> String {
     use base64::Engine;
     use sha2::{Digest, Sha256};
     base64::engine::general_purpose::STANDARD.encode(Sha256::digest(STYLE.as_bytes()))

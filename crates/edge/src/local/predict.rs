@@ -1,5 +1,7 @@
 //! `GET /v1/apps` and `POST /v1/apps/{app}/predict`: a picture, CSV or WAV in, results and alarms out.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use app_package::pipeline::Drawn;
@@ -79,15 +81,18 @@ pub(super) async fn predict(
     if let Some(warning) = running.warning() {
         answer.insert("license_warning".to_owned(), json!(warning));
     }
-    if let Some(alarms) = output.get("alarms").and_then(Value::as_array).filter(|a| !a.is_empty()) {
-        let reports: Vec<_> = alarms.iter().map(|alarm| report(&running, alarm, &output)).collect();
-        let keeper = agent.clone();
-        let at = agent.clock.now();
-        let stored = web::block(move || keep(&keeper.outbox, at, reports)).await;
-        answer.extend(told(&stored.unwrap_or_else(|e| vec![Err(Fault::new("cancelled", "store", e.to_string()))])));
-    }
+    answer.extend(raise(&agent, &running, &output).await);
     answer.extend(output);
     Ok(HttpResponse::Ok().json(answer))
+}
+
+/// Puts the alarms of an answer on disk, to be sent; what became of them, for the answer. With the source where it is one's.
+pub(crate) async fn raise(agent: &Arc<Agent>, running: &Running, output: &Map<String, Value>) -> Map<String, Value> {
+    let Some(alarms) = output.get("alarms").and_then(Value::as_array).filter(|a| !a.is_empty()) else { return Map::new() };
+    let reports: Vec<_> = alarms.iter().map(|alarm| report(running, alarm, output)).collect();
+    let (keeper, at) = (agent.clone(), agent.clock.now());
+    let stored = tokio::task::spawn_blocking(move || keep(&keeper.outbox, at, reports)).await;
+    told(&stored.unwrap_or_else(|e| vec![Err(Fault::new("cancelled", "store", e.to_string()))]))
 }
 
 #[derive(Default, Deserialize)]
@@ -139,7 +144,7 @@ fn told(stored: &[Result<Kept, Fault>]) -> Map<String, Value> {
 
 fn report(running: &Running, alarm: &Value, output: &Map<String, Value>) -> Map<String, Value> {
     let field = |key: &str| alarm.get(key).cloned().unwrap_or(Value::Null);
-    Map::from_iter([
+    let mut report = Map::from_iter([
         ("deployment_id".to_owned(), json!(running.wanted.id)),
         ("app".to_owned(), json!(running.wanted.app())),
         ("version".to_owned(), json!(running.wanted.release.version)),
@@ -148,7 +153,9 @@ fn report(running: &Running, alarm: &Value, output: &Map<String, Value>) -> Map<
         ("level".to_owned(), field("level")),
         ("text".to_owned(), field("text")),
         ("result".to_owned(), seen(alarm, output)),
-    ])
+    ]);
+    report.extend(output.get("source").map(|source| ("source".to_owned(), source.clone())));
+    report
 }
 
 /// What a report shows: the result, or of a clip that of the frame in which the alarm began, with its second and what was counted in all.
@@ -156,7 +163,9 @@ fn seen(alarm: &Value, output: &Map<String, Value>) -> Value {
     let (Some(frame), Some(at)) = (alarm.get("frame").and_then(Value::as_object), alarm.get("at")) else { return without_masks(output) };
     let mut seen = frame.clone();
     seen.insert("at".to_owned(), at.clone());
-    seen.extend(output.get("counts").map(|counts| ("counts".to_owned(), counts.clone())));
+    for key in ["counts", "source", "time"] {
+        seen.extend(output.get(key).map(|value| (key.to_owned(), value.clone())));
+    }
     Value::Object(seen)
 }
 
