@@ -28,7 +28,7 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gst, GstRtspServer
 Gst.init(None)
-assert all(Gst.ElementFactory.find(name) for name in ("videotestsrc", "rtph264pay", "jpegenc", "x264enc", "x265enc"))'; }
+assert all(Gst.ElementFactory.find(name) for name in ("videotestsrc", "rtph264pay", "vp8enc", "x264enc", "x265enc"))'; }
 
 rust_ready
 need_debian \

@@ -114,7 +114,7 @@ async fn node(server: &Server, sources: Value) -> Node {
     write(&node, sources);
     let log = log(&node);
     let ffmpeg = ffmpeg();
-    node.start_logged(&["--ffmpeg", &ffmpeg], &[("RUST_LOG", "debug")], &log);
+    node.start_logged(&["--ffmpeg", &ffmpeg], &[("RUST_LOG", "trace")], &log);
     installed(server, "dep_1", 3).await;
     installed(server, "dep_2", 3).await;
     node
@@ -130,12 +130,21 @@ fn write(node: &Node, sources: Value) {
 
 /// What `/v1/sources` says of a source, once it holds.
 async fn source(node: &Node, id: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-    until(what, async || {
-        let (_, text) = node.get("/v1/sources").await?;
-        let all: Value = serde_json::from_str(&text).ok()?;
-        all["sources"].as_array()?.iter().find(|source| source["id"] == id && holds(source)).cloned()
-    })
-    .await
+    let begun = Instant::now();
+    loop {
+        let told = node.get("/v1/sources").await.map(|(_, text)| text).unwrap_or_default();
+        let all: Value = serde_json::from_str(&told).unwrap_or_default();
+        if let Some(found) = all["sources"].as_array().and_then(|all| all.iter().find(|source| source["id"] == id && holds(source))) {
+            return found.clone();
+        }
+        if begun.elapsed() > Duration::from_secs(40) {
+            let log = std::fs::read_to_string(log(node)).unwrap();
+            let last: Vec<&str> = log.lines().filter(|line| line.contains("source") || line.contains("decoder") || line.contains("ERROR")).collect();
+            let last: Vec<&str> = log.lines().collect();
+            panic!("{id}, in vain: {what}; {told}\n{}", last[last.len().saturating_sub(15)..].join("\n"));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 fn bound(id: &str, kind: &str, address: &str) -> Value {
@@ -218,9 +227,9 @@ async fn a_refused_password_waits_until_it_is_changed_and_what_cannot_be_decoded
     let (server, cameras) = (Server::start(), Cameras::start(&["--login", "basic", "admin", PASSWORD]));
     let mut wrong = bound("one", "rtsp", &cameras.url("h264"));
     wrong["address"] = json!(format!("rtsp://admin:wrong@127.0.0.1:{}/h264", cameras.port));
-    let others = [bound("jpeg", "rtsp", &cameras.with_password("jpeg")), bound("none", "rtsp", &cameras.with_password("nothing")), bound("far", "rtsp", "rtsp://127.0.0.1:9/1")];
+    let others = [bound("vp8", "rtsp", &cameras.with_password("vp8")), bound("none", "rtsp", &cameras.with_password("nothing")), bound("far", "rtsp", "rtsp://127.0.0.1:9/1")];
     let node = node(&server, json!([wrong, others[0], others[1], others[2]])).await;
-    for (id, code) in [("one", "credentials-refused"), ("jpeg", "codec-unsupported"), ("none", "source-unknown"), ("far", "source-unreachable")] {
+    for (id, code) in [("one", "credentials-refused"), ("vp8", "codec-unsupported"), ("none", "source-unknown"), ("far", "source-unreachable")] {
         source(&node, id, code, |source| source["fault"]["code"] == code).await;
     }
     let before = source(&node, "one", "there", |_| true).await;

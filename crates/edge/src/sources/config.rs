@@ -133,6 +133,9 @@ impl Source {
         if self.address.is_empty() || self.address.len() > MAX_TEXT || self.address.contains('\0') {
             return Some(("address", "missing or too long".into()));
         }
+        if self.kind.is_local() && self.address.contains("://") {
+            return Some(("address", "a path on this machine, without ://".into()));
+        }
         if let Some(scheme) = wanted.filter(|scheme| !fits(*scheme)) {
             return Some(("address", format!("must begin {scheme}:// and name a host")));
         }
@@ -326,6 +329,7 @@ mod tests {
             (with("address", json!("http://h/1")), "sources[1].address"),
             (with("address", json!("rtsp:///1")), "sources[1].address"),
             (with("address", json!("")), "sources[1].address"),
+            (with("kind", json!("file")), "sources[1].address"),
             (with("password", json!("x")), "unknown field `password`"),
             (with("apps", json!([{ "app": "a" }, { "app": "a" }])), "sources[1].apps"),
             (with("apps", json!([{ "app": "a", "scene": { "zone": {} } }])), "unknown field `zone`"),

@@ -1,6 +1,6 @@
 """Cameras for the tests: GStreamer's RTSP server (Debian: gir1.2-gst-rtsp-server-1.0), which encodes live.
 
-server.py PORT [--login basic|digest USER PASSWORD]. Paths: /h264, /h265, /jpeg, /change (another size after 4 s), /stall (no more pictures
+server.py PORT [--login basic|digest USER PASSWORD]. Paths: /h264, /h265, /vp8, /change (another size after 4 s), /stall (no more pictures
 after 4 s), /black (black after 4 s). Prints "ready" when it listens; ends with its standard input.
 """
 import sys
@@ -16,7 +16,7 @@ Gst.init(None)
 SOURCE = "videotestsrc name=src is-live=true pattern=ball ! capsfilter name=caps caps=video/x-raw,width=320,height=240,framerate=25/1 ! valve name=valve"
 H264 = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 bframes=0 ! rtph264pay name=pay0 pt=96 config-interval=1"
 H265 = "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! rtph265pay name=pay0 pt=96 config-interval=1"
-JPEG = "jpegenc ! rtpjpegpay name=pay0 pt=26"
+VP8 = "vp8enc deadline=1 ! rtpvp8pay name=pay0 pt=96"
 
 
 class Factory(GstRtspServer.RTSPMediaFactory):
@@ -47,7 +47,7 @@ port, login = sys.argv[1], sys.argv[3:6]
 server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
 server.set_service(port)
-factories = {"h264": Factory(H264), "h265": Factory(H265), "jpeg": Factory(JPEG), "change": Factory(H264, change), "stall": Factory(H264, stall),
+factories = {"h264": Factory(H264), "h265": Factory(H265), "vp8": Factory(VP8), "change": Factory(H264, change), "stall": Factory(H264, stall),
              "black": Factory(H264, black)}
 if login:
     kind, user, password = login
@@ -65,9 +65,8 @@ if login:
 for name, factory in factories.items():
     factory.set_shared(False)
     if login:
-        factory.add_role_from_structure(Gst.Structure.new_from_string("viewer,media.factory.access=true,media.factory.construct=true")[0]
-                                        if isinstance(Gst.Structure.new_from_string("viewer"), tuple)
-                                        else Gst.Structure.new_from_string("viewer,media.factory.access=true,media.factory.construct=true"))
+        rights = Gst.Structure.new_from_string("viewer,media.factory.access=true,media.factory.construct=true")
+        factory.add_role_from_structure(rights[0] if isinstance(rights, tuple) else rights)
     server.get_mount_points().add_factory(f"/{name}", factory)
 if not server.attach(None):
     sys.exit("cannot listen")

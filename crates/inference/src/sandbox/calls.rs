@@ -146,7 +146,8 @@ fn allowed(own: u64, programs: Programs) -> Result<Vec<(Call, Vec<SeccompRule>)>
     let answer = SeccompCondition::new(4, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0).map_err(text)?;
     insert(calls![SYS_sendto], vec![all_of(vec![answer])?]);
     if programs == Programs::Become {
-        insert(calls![SYS_execve], Vec::new());
+        // `dup` is `fcntl` with `F_DUPFD`: ffmpeg asks so for its standard input.
+        insert(calls![SYS_execve, SYS_dup], Vec::new());
     }
     // The other filter answers this call: of two answers the kernel takes the stricter.
     insert(calls![SYS_clone3], Vec::new());
