@@ -90,6 +90,7 @@ node-fault-root-version = A root document came that is not the next one. The nod
 node-fault-revocations-missing = The node was not given the list of revoked releases, so it begins nothing new; apps keep running. Tell the platform.
 node-fault-revocations-older = An older list of revoked releases came than the node has. The node keeps its own. Tell the platform.
 node-fault-release-revoked = The platform has revoked its approval of this release, so the node does not install it.
+node-fault-source-broken = The node could not run the source, by a fault of its own. Tell the platform.
 node-fault-source-invalid = The source cannot be used as it is set. The place and the reason stand beside it.
 node-fault-source-unreachable = The source does not answer. The node tries again by itself. Check address and line.
 node-fault-source-unknown = The camera answers, but has nothing at this address. Check the path.

@@ -90,6 +90,7 @@ node-fault-root-version = 收到的根文件不是下一版。节点沿用现有
 node-fault-revocations-missing = 节点未得到已撤销版本的名单，不再启用新内容；应用继续运行。请联系平台。
 node-fault-revocations-older = 收到的已撤销版本名单比节点现有的旧。节点沿用现有的名单。请联系平台。
 node-fault-release-revoked = 平台已撤销对该版本的批准，节点不予安装。
+node-fault-source-broken = 节点自身故障，无法运行该数据源。请联系平台。
 node-fault-source-invalid = 数据源的设置有误，位置与原因见旁。
 node-fault-source-unreachable = 数据源无应答。节点会自动重试。请检查地址与线路。
 node-fault-source-unknown = 摄像机有应答，但该地址下没有内容。请检查路径。

@@ -114,7 +114,7 @@ async fn node(server: &Server, sources: Value) -> Node {
     write(&node, sources);
     let log = log(&node);
     let ffmpeg = ffmpeg();
-    node.start_logged(&["--ffmpeg", &ffmpeg], &[("RUST_LOG", "trace")], &log);
+    node.start_logged(&["--ffmpeg", &ffmpeg], &[("RUST_LOG", "debug")], &log);
     installed(server, "dep_1", 3).await;
     installed(server, "dep_2", 3).await;
     node
@@ -140,7 +140,6 @@ async fn source(node: &Node, id: &str, what: &str, holds: impl Fn(&Value) -> boo
         if begun.elapsed() > Duration::from_secs(40) {
             let log = std::fs::read_to_string(log(node)).unwrap();
             let last: Vec<&str> = log.lines().filter(|line| line.contains("source") || line.contains("decoder") || line.contains("ERROR")).collect();
-            let last: Vec<&str> = log.lines().collect();
             panic!("{id}, in vain: {what}; {told}\n{}", last[last.len().saturating_sub(15)..].join("\n"));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

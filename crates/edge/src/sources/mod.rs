@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -174,7 +175,9 @@ async fn keep(agent: Arc<Agent>, live: Arc<Live>) {
     let mut failures = 0u32;
     loop {
         let (began, before) = (Instant::now(), live.decoded.load(Ordering::Relaxed));
-        let fault = once(&agent, &live).await;
+        // A panic would end the source without a word.
+        let once = std::panic::AssertUnwindSafe(once(&agent, &live)).catch_unwind().await;
+        let fault = once.unwrap_or_else(|_| Fault::new("source-broken", "source", "a fault of the agent itself; its log has more"));
         let frames = live.decoded.load(Ordering::Relaxed) > before;
         failures = if frames && began.elapsed() >= RECOVERED { 1 } else { failures.saturating_add(1) };
         let refused = fault.code == "credentials-refused";
