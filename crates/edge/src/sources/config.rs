@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(settings.sources[0].address, "rtsp://10.0.0.9:554/live?ch=1");
         assert_eq!(settings.logins["belt-3"], Login { user: "admin".into(), password: "p@ss/w%".into() });
         let file = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
-        assert!(!file.contains("ss") && !file.contains("admin"), "{file}");
+        assert!(!file.contains("p@ss") && !file.contains("p%40") && !file.contains("admin"), "{file}");
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(dir.path().join(LOGINS)).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(load(dir.path()).unwrap(), settings, "the second time it comes from the other file");

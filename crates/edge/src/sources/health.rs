@@ -335,8 +335,8 @@ mod tests {
     fn learned() -> (Judge, Instant) {
         let (mut judge, began) = (Judge::default(), Instant::now());
         let mut now = began;
-        // A look a minute: it is the time that counts.
-        for minute in 0..=60 {
+        // A look each ten minutes: it is the time that counts.
+        for minute in (0..=60).step_by(10) {
             now = began + Duration::from_mins(minute);
             judge.look(&roadway(u32::try_from(minute).unwrap(), 0, 0, 1.0), now);
             assert_eq!(judge.troubles().collect::<Vec<_>>(), []);
@@ -344,10 +344,11 @@ mod tests {
         (judge, now)
     }
 
-    /// What is told after each second of a picture, as the second at which it is told first.
+    /// What is told of a picture at which the judge looks for so long, with the second at which it is told first. A look a second, or for longer
+    /// times fewer.
     fn told_after(judge: &mut Judge, from: Instant, seconds: u64, picture: impl Fn(u64) -> Grey) -> Vec<(Trouble, u64)> {
         let mut told: Vec<(Trouble, u64)> = Vec::new();
-        for second in 0..=seconds {
+        for second in (0..=seconds).step_by(usize::try_from(seconds / 30 + 1).unwrap()) {
             judge.look(&picture(second), from + Duration::from_secs(second + 1));
             for trouble in judge.troubles() {
                 if told.iter().all(|(known, _)| *known != trouble) {
@@ -391,7 +392,7 @@ mod tests {
             grey.0[usize::try_from(second).unwrap()] ^= 1;
             grey
         };
-        assert_eq!(told_after(&mut Judge::default(), now, 70, almost), [(Trouble::Frozen, 61)]);
+        assert_eq!(told_after(&mut Judge::default(), now, 70, almost), [(Trouble::Frozen, 63)]);
     }
 
     #[test]
@@ -400,7 +401,7 @@ mod tests {
         let cover = |second: u64| Grey(roadway(seed(second), 0, 0, 0.0).0.iter().map(|level| level + 100).collect());
         assert_eq!(told_after(&mut judge, now, 20, cover).first(), Some(&(Trouble::Covered, 10)));
         let (mut judge, now) = learned();
-        assert_eq!(told_after(&mut judge, now, 310, |second| roadway(seed(second), 0, 2, 1.0)).last(), Some(&(Trouble::Blurred, 300)));
+        assert_eq!(told_after(&mut judge, now, 329, |second| roadway(seed(second), 0, 2, 1.0)).last(), Some(&(Trouble::Blurred, 308)));
         let (mut judge, now) = learned();
         let glare = |second: u64| {
             let mut grey = roadway(seed(second), 0, 0, 1.0);
@@ -428,7 +429,7 @@ mod tests {
     fn a_picture_of_any_size_is_made_small() {
         for (width, height) in [(1, 1), (160, 90), (161, 7), (1920, 1080)] {
             let rgb = vec![200; width as usize * height as usize * 3];
-            assert_eq!(grey(&Pixels { width, height, rgb }), flat(200), "{width} × {height}");
+            assert!(grey(&Pixels { width, height, rgb }) == flat(200), "{width} × {height}");
         }
     }
 }
