@@ -21,8 +21,8 @@ use inference::provider::{self, Library};
 use inference::sandbox::{self, Confinement, Limits};
 use serde_json::json;
 
-use crate::wire::{self, Answer, Request, STEP_SAYS, TensorHeader};
 use crate::watches::{Shot, Watches};
+use crate::wire::{self, Answer, Request, STEP_SAYS, TensorHeader};
 use crate::{files, tensor};
 
 /// Connections at the same time; the agent never has that many.
@@ -195,7 +195,14 @@ fn answer(loaded: &Loaded, request: Request, body: Vec<u8>, started: Instant) ->
             let wrong = || AppError::new("input-not-a-picture", format!("a frame of {width} × {height} has other bytes than it should"));
             let picture = RgbImage::from_raw(width, height, body).ok_or_else(wrong)?.into();
             app.answer_by(Some(started + ANSWER));
-            let shot = Shot { source: &source, picture: &picture, at: Duration::from_millis(at_ms), params: &params, place: &place, scene: &scene };
+            let shot = Shot {
+                source: &source,
+                picture: &picture,
+                at: Duration::from_millis(at_ms),
+                params: &params,
+                place: &place,
+                scene: &scene,
+            };
             let answer = watches.answer(app, &shot);
             app.answer_by(None);
             log(app);

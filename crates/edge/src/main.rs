@@ -12,8 +12,8 @@ use tracing_subscriber::EnvFilter;
 
 use pithead_edge::agent::{Agent, Config};
 use pithead_edge::identity::{Identity, Summary};
-use pithead_edge::state::StateFile;
 use pithead_edge::sources::decoder;
+use pithead_edge::state::StateFile;
 use pithead_edge::{enroll, host, local, run, token};
 
 /// Where the local API listens unless told otherwise.

@@ -41,7 +41,16 @@ pub async fn run(agent: Arc<Agent>, cancel: CancellationToken) {
         let agent = agent.clone();
         async move {
             let (poll, beat, send) = (poll(&agent), beat(&agent), send(&agent));
-            tokio::join!(poll, reconcile(&agent), beat, send, renew(&agent), keep_time(&agent), providers::probe(&agent), sources::run(&agent));
+            tokio::join!(
+                poll,
+                reconcile(&agent),
+                beat,
+                send,
+                renew(&agent),
+                keep_time(&agent),
+                providers::probe(&agent),
+                sources::run(&agent)
+            );
         }
     };
     tokio::select! {

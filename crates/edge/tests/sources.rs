@@ -33,7 +33,8 @@ struct Cameras {
 impl Cameras {
     fn start(login: &[&str]) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let python = std::env::var("TEST_GSTREAMER").expect("set TEST_GSTREAMER to a Python that has GStreamer's RTSP server (gir1.2-gst-rtsp-server-1.0)");
+        let python = std::env::var("TEST_GSTREAMER")
+            .expect("set TEST_GSTREAMER to a Python that has GStreamer's RTSP server (gir1.2-gst-rtsp-server-1.0)");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rtsp/server.py");
         let mut command = Command::new(python);
         command.arg(script).arg(port.to_string()).args(login).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -83,7 +84,10 @@ fn spots(name: &str, input: &str) -> (BTreeMap<String, Vec<u8>>, AppManifest) {
         fields.insert("scene".into(), json!({ "zones": [{ "id": "fence", "title": text("fence"), "enter": "0.2s", "leave": "0.2s" }] }));
     }
     fields.insert("steps".into(), json!(steps));
-    fields.insert("alarms".into(), json!([{ "id": "there", "when": "detections.exists(d, d.label == 'person')", "level": "warning", "text": text("{place}") }]));
+    fields.insert(
+        "alarms".into(),
+        json!([{ "id": "there", "when": "detections.exists(d, d.label == 'person')", "level": "warning", "text": text("{place}") }]),
+    );
     fields.insert("golden".into(), json!([{ "name": "one", "input": "sample.png", "expect": "sample.json" }]));
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inference/tests/models/spots.onnx");
     let files = BTreeMap::from([
@@ -139,7 +143,8 @@ async fn source(node: &Node, id: &str, what: &str, holds: impl Fn(&Value) -> boo
         }
         if begun.elapsed() > Duration::from_secs(40) {
             let log = std::fs::read_to_string(log(node)).unwrap();
-            let last: Vec<&str> = log.lines().filter(|line| line.contains("source") || line.contains("decoder") || line.contains("ERROR")).collect();
+            let last: Vec<&str> =
+                log.lines().filter(|line| line.contains("source") || line.contains("decoder") || line.contains("ERROR")).collect();
             panic!("{id}, in vain: {what}; {told}\n{}", last[last.len().saturating_sub(15)..].join("\n"));
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -174,18 +179,21 @@ async fn cameras_of_both_codecs_are_watched_by_two_apps_and_their_password_is_no
     let sources = json!([bound("one", "rtsp", &cameras.with_password("h264")), bound("two", "rtsp", &cameras.with_password("h265"))]);
     let node = node(&server, sources).await;
     for (id, codec) in [("one", "H.264"), ("two", "H.265")] {
-        let source = source(&node, id, codec, |source| answered(source, 20)).await;
+        // Both find the ball, and the app of moving pictures follows it.
+        let found = |source: &Value, at: usize| source["apps"][at]["last"]["detections"][0].clone();
+        let both = |source: &Value| found(source, 0)["label"] == "person" && found(source, 1)["track"].is_u64();
+        let source = source(&node, id, codec, |source| answered(source, 20) && both(source)).await;
         assert_eq!((&source["codec"], &source["size"], &source["fault"]), (&json!(codec), &json!([320, 240]), &Value::Null), "{source}");
-        // Both found the ball, and the app of moving pictures follows it.
-        let [moves, stills] = [&source["apps"][1], &source["apps"][0]].map(|app| app["last"]["detections"][0].clone());
-        assert!(source["apps"][0]["app"] == "acme/stills" || source["apps"][1]["app"] == "acme/stills");
-        let followed = [&moves, &stills].iter().filter(|found| found["track"].is_u64()).count();
-        assert!(moves["label"] == "person" && stills["label"] == "person" && followed == 1, "{source}");
+        assert!(source["apps"][0]["app"] == "acme/stills" && found(&source, 0)["track"].is_null(), "{source}");
         assert_eq!(source["apps"][0]["last"]["source"], id);
         // The decoder is confined: another user, no new rights, a filter of system calls.
         let status = std::fs::read_to_string(format!("/proc/{}/status", source["decoder"])).unwrap();
-        let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().split_whitespace().next().unwrap().to_owned();
-        assert_eq!((line("Name:"), line("NoNewPrivs:"), line("Seccomp:"), line("CapEff:")), ("ffmpeg".into(), "1".into(), "2".into(), "0000000000000000".into()));
+        let line =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().split_whitespace().next().unwrap().to_owned();
+        assert_eq!(
+            (line("Name:"), line("NoNewPrivs:"), line("Seccomp:"), line("CapEff:")),
+            ("ffmpeg".into(), "1".into(), "2".into(), "0000000000000000".into())
+        );
         if rustix::process::geteuid().is_root() {
             assert_eq!(line("Uid:"), "65534");
         }
@@ -208,7 +216,10 @@ async fn cameras_of_both_codecs_are_watched_by_two_apps_and_their_password_is_no
     let mut texts: Vec<(String, String)> = Vec::new();
     for pid in &all {
         for file in ["cmdline", "environ"] {
-            texts.push((format!("{file} of {pid}"), String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default()).into_owned()));
+            texts.push((
+                format!("{file} of {pid}"),
+                String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default()).into_owned(),
+            ));
         }
     }
     for page in ["/v1/sources", "/sources", "/sources/one", "/", "/metrics"] {
@@ -226,9 +237,15 @@ async fn a_refused_password_waits_until_it_is_changed_and_what_cannot_be_decoded
     let (server, cameras) = (Server::start(), Cameras::start(&["--login", "basic", "admin", PASSWORD]));
     let mut wrong = bound("one", "rtsp", &cameras.url("h264"));
     wrong["address"] = json!(format!("rtsp://admin:wrong@127.0.0.1:{}/h264", cameras.port));
-    let others = [bound("vp8", "rtsp", &cameras.with_password("vp8")), bound("none", "rtsp", &cameras.with_password("nothing")), bound("far", "rtsp", "rtsp://127.0.0.1:9/1")];
+    let others = [
+        bound("vp8", "rtsp", &cameras.with_password("vp8")),
+        bound("none", "rtsp", &cameras.with_password("nothing")),
+        bound("far", "rtsp", "rtsp://127.0.0.1:9/1"),
+    ];
     let node = node(&server, json!([wrong, others[0], others[1], others[2]])).await;
-    for (id, code) in [("one", "credentials-refused"), ("vp8", "codec-unsupported"), ("none", "source-unknown"), ("far", "source-unreachable")] {
+    for (id, code) in
+        [("one", "credentials-refused"), ("vp8", "codec-unsupported"), ("none", "source-unknown"), ("far", "source-unreachable")]
+    {
         source(&node, id, code, |source| source["fault"]["code"] == code).await;
     }
     let before = source(&node, "one", "there", |_| true).await;
@@ -250,8 +267,48 @@ async fn a_camera_that_changes_its_size_goes_on_one_that_stalls_is_begun_anew_an
     let stalled = source(&node, "stall", "a fault of the one that stalls", |source| source["fault"]["code"] == "source-silent").await;
     assert!(stalled["frames"].as_u64() > Some(10), "{stalled}");
     source(&node, "stall", "it is begun anew", |source| source["restarts"].as_u64() > Some(0) && source["fault"].is_null()).await;
-    let black = source(&node, "black", "picture-not-usable", |source| source["apps"].as_array().unwrap().iter().all(|app| app["last"]["code"] == "picture-not-usable")).await;
+    let black = source(&node, "black", "picture-not-usable", |source| {
+        source["apps"].as_array().unwrap().iter().all(|app| app["last"]["code"] == "picture-not-usable")
+    })
+    .await;
     assert!(black["troubles"] == json!(["black"]) && black["apps"][0]["unusable"].as_u64() > Some(0), "{black}");
+}
+
+#[test]
+fn what_runs_in_the_decoders_place_reaches_nothing() {
+    let dir = support::node::folder();
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("identity.json"), "key").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // Python as the decoder, which tries what a hostile stream would have ffmpeg do.
+    let script = "import os, socket, sys, signal
+def tries(name, what):
+    try: what()
+    except OSError as e: print(name, e.errno, flush=True)
+    else: print(name, 0, flush=True)
+secret, port, parent = sys.argv[1], int(sys.argv[2]), os.getppid()
+tries('read', lambda: open(secret).read())
+tries('list', lambda: os.listdir(os.path.dirname(secret)))
+tries('write', lambda: open(secret + '.new', 'w'))
+tries('cmdline', lambda: open(f'/proc/{parent}/cmdline').read())
+tries('connect', lambda: socket.create_connection(('127.0.0.1', port), 1))
+tries('listen', lambda: socket.create_server(('127.0.0.1', 0)))
+tries('fork', lambda: os.fork() or os._exit(0))
+tries('exec', lambda: os.execv('/usr/bin/env', ['env']))
+tries('kill', lambda: os.kill(parent, signal.SIGUSR1))
+tries('stdin', lambda: sys.stdin.read())
+";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pithead-edge"));
+    command.args(["decoder", "--ffmpeg", "/usr/bin/python3", "--", "-S", "-E", "-c", script]).arg(dir.join("identity.json"));
+    let output = command.arg(listener.local_addr().unwrap().port().to_string()).stdin(Stdio::null()).output().unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let tried: BTreeMap<&str, i32> =
+        text.lines().filter_map(|line| line.split_once(' ')).map(|(name, errno)| (name, errno.parse().unwrap())).collect();
+    assert_eq!(tried.len(), 10, "{text} {}", String::from_utf8_lossy(&output.stderr));
+    // Refused by the kernel: EPERM or EACCES. Its standard input is all that it has.
+    let passed: Vec<_> = tried.iter().filter(|(name, errno)| **name != "stdin" && ![1, 13].contains(*errno)).collect();
+    assert!(passed.is_empty() && tried["stdin"] == 0, "{tried:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,11 +319,29 @@ async fn a_video_file_is_played_over_and_over_by_every_format() {
     std::fs::create_dir_all(&media).unwrap();
     for (file, codec) in [("a.mp4", "libx264"), ("b.avi", "mjpeg")] {
         let mut command = Command::new(ffmpeg());
-        command.args(["-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10", "-t", "1", "-pix_fmt", "yuvj420p", "-c:v", codec]);
+        command.args([
+            "-loglevel",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=320x180:rate=10",
+            "-t",
+            "1",
+            "-pix_fmt",
+            "yuvj420p",
+            "-c:v",
+            codec,
+        ]);
         assert!(command.arg(media.join(file)).stdin(Stdio::null()).status().unwrap().success());
     }
     std::fs::write(media.join("broken.mp4"), vec![7; 10_000]).unwrap();
-    let mut sources = vec![bound("mp4", "file", "a.mp4"), bound("avi", "file", "b.avi"), bound("broken", "file", "broken.mp4"), bound("gone", "file", "gone.mp4")];
+    let mut sources = vec![
+        bound("mp4", "file", "a.mp4"),
+        bound("avi", "file", "b.avi"),
+        bound("broken", "file", "broken.mp4"),
+        bound("gone", "file", "gone.mp4"),
+    ];
     sources[0]["rate"] = json!(5);
     write(&node, json!(sources));
     let begun = Instant::now();
@@ -276,6 +351,27 @@ async fn a_video_file_is_played_over_and_over_by_every_format() {
     }
     // Five frames a second of ten, at the pace of the clock.
     assert!(begun.elapsed() > Duration::from_secs(4), "{:?}", begun.elapsed());
+    // An app that is busy misses frames, and holds up nobody.
+    let is_app = |pid: &String| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "pithead-app");
+    let busy = node.children().into_iter().find(is_app).unwrap();
+    let signal = |name: &str| assert!(Command::new("kill").args([name, &busy]).status().unwrap().success());
+    let counts = |source: &Value, key: &str| [0, 1].map(|at| source["apps"][at][key].as_u64().unwrap());
+    signal("-STOP");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = counts(&source(&node, "avi", "there", |_| true).await, "answered");
+    let during = source(&node, "avi", "one goes on", |source| {
+        counts(source, "answered").iter().zip(before).any(|(now, before)| *now >= before + 10)
+    })
+    .await;
+    signal("-CONT");
+    let now = counts(&during, "answered");
+    let stopped = usize::from(now[0] > before[0]);
+    assert_eq!(now[stopped], before[stopped], "{during}");
+    source(&node, "avi", "it goes on with the newest", |source| {
+        counts(source, "dropped")[stopped] >= 5 && counts(source, "answered")[stopped] > now[stopped]
+    })
+    .await;
+
     let broken = source(&node, "broken", "a fault", |source| source["fault"]["code"] == "decoder-failed").await;
     assert!(broken["fault"]["error"].as_str().unwrap().starts_with("ffmpeg: "), "{broken}");
     source(&node, "gone", "a fault", |source| source["fault"]["code"] == "source-unreachable").await;
@@ -306,7 +402,13 @@ async fn snapshots_are_asked_for_with_their_tag_and_a_folder_is_emptied_picture_
     let node = node(&server, json!([])).await;
     let folder = node.data.join("media/inbox");
     std::fs::create_dir_all(&folder).unwrap();
-    write(&node, json!([bound("camera", "snapshot", &format!("http://admin:p%40ss%2Fw%25rd@127.0.0.1:{port}/picture")), bound("inbox", "folder", "inbox")]));
+    write(
+        &node,
+        json!([
+            bound("camera", "snapshot", &format!("http://admin:p%40ss%2Fw%25rd@127.0.0.1:{port}/picture")),
+            bound("inbox", "folder", "inbox")
+        ]),
+    );
     let camera = source(&node, "camera", "an answer", |source| answered(source, 1)).await;
     assert_eq!(camera["apps"][0]["last"]["detections"][0]["label"], "person", "{camera}");
     until("the tag is shown", async || (asked.1.load(Ordering::Relaxed) > 3).then_some(())).await;
@@ -336,14 +438,22 @@ async fn a_source_is_added_and_tried_on_the_nodes_page() {
     let node = node(&server, json!([])).await;
     let post = async |path: &str, fields: &[(&str, &str)]| {
         let body: Vec<String> = fields.iter().map(|(key, value)| format!("{}={}", encoded(key), encoded(value))).collect();
-        let request = node.client.post(format!("http://{}{path}", node.address)).header("content-type", "application/x-www-form-urlencoded");
+        let request =
+            node.client.post(format!("http://{}{path}", node.address)).header("content-type", "application/x-www-form-urlencoded");
         let answer = request.body(body.join("&")).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
     let address = cameras.url("h264");
     let fields = [
-        ("id", "belt-3"), ("name", "3号皮带"), ("kind", "rtsp"), ("address", &address), ("user", "admin"), ("password", PASSWORD), ("rate", "5"),
-        ("app", "acme/moves"), ("scene:acme/moves", "{\"zones\":{\"fence\":[[0,0],[1,0],[1,1],[0,1]]}}"),
+        ("id", "belt-3"),
+        ("name", "3号皮带"),
+        ("kind", "rtsp"),
+        ("address", &address),
+        ("user", "admin"),
+        ("password", PASSWORD),
+        ("rate", "5"),
+        ("app", "acme/moves"),
+        ("scene:acme/moves", "{\"zones\":{\"fence\":[[0,0],[1,0],[1,1],[0,1]]}}"),
     ];
     // The client follows to the page that shows it.
     let (status, page) = post("/sources", &fields).await;
@@ -364,7 +474,10 @@ async fn a_source_is_added_and_tried_on_the_nodes_page() {
     // What cannot be is refused with its field, and changes nothing.
     let with = |key: &str, value: &str| fields.map(|(k, v)| if k == key { (k, value.to_owned()) } else { (k, v.to_owned()) });
     for (key, value, why) in [
-        ("kind", "file", "must"), ("address", "ftp://h", "address"), ("rate", "0", "rate"), ("id", "A", "id"),
+        ("kind", "file", "must"),
+        ("address", "ftp://h", "address"),
+        ("rate", "0", "rate"),
+        ("id", "A", "id"),
         ("scene:acme/moves", "{\"zones\":{\"other\":[[0,0],[1,0],[1,1]]}}", "other"),
     ] {
         let fields = with(key, value);

@@ -96,9 +96,13 @@ fn of_sources(out: &mut String, agent: &Agent) {
         f64::from(u8::from(live.newest().is_some() && live.standing().fault.is_none()))
     });
     source("pithead_edge_source_frames_total", "counter", "Frames of the source.", &|live| count(&live.decoded));
-    source("pithead_edge_source_skipped_total", "counter", "Pieces of the stream that the decoder did not come to.", &|live| count(&live.skipped));
+    source("pithead_edge_source_skipped_total", "counter", "Pieces of the stream that the decoder did not come to.", &|live| {
+        count(&live.skipped)
+    });
     source("pithead_edge_source_restarts_total", "counter", "Times that the source was begun anew.", &|live| count(&live.restarts));
-    source("pithead_edge_source_troubles", "gauge", "Troubles of the picture that are told now.", &|live| live.standing().troubles.len() as f64);
+    source("pithead_edge_source_troubles", "gauge", "Troubles of the picture that are told now.", &|live| {
+        live.standing().troubles.len() as f64
+    });
     let mut app = |name: &str, help: &str, value: &dyn Fn(&Fares) -> &AtomicU64| {
         let of = |live: &Arc<Live>| {
             let label = |app: &str| format!("{{source=\"{}\",app=\"{}\"}}", live.source.id, escaped(app));

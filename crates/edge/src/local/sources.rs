@@ -28,7 +28,8 @@ use crate::sources::live::{Fares, Live};
 use crate::sources::media;
 
 /// As the status page's, with forms to this API and the live picture.
-const CSP: &str = "default-src 'none'; style-src 'sha256-STYLE'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+const CSP: &str =
+    "default-src 'none'; style-src 'sha256-STYLE'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 /// Live pictures that are made at a time.
 const PICTURES: usize = 2;
 
@@ -139,8 +140,7 @@ pub(super) async fn page(request: HttpRequest, agent: Shared) -> HttpResponse {
     let all = agent.sources.all();
     if !all.is_empty() {
         let heads = [t("数据源", "Source"), t("状态", "State"), t("应用", "Apps"), t("帧", "Frames")];
-        let heads: String = heads.iter().map(|head| format!("<th>{head}</th>")).collect();
-        let _ = write!(html, "<section class=\"card\"><table><thead><tr>{heads}</tr></thead><tbody>");
+        let _ = write!(html, "<section class=\"card\"><table><thead><tr><th>{}</th></tr></thead><tbody>", heads.join("</th><th>"));
         for live in &all {
             let source = &live.source;
             let _ = write!(
@@ -169,7 +169,9 @@ fn form(agent: &Agent, live: Option<&Live>, zh: bool) -> String {
     let mut row = |name: &str, label: &str, control: String| {
         let _ = write!(html, "<dt><label for=\"{name}\">{label}</label></dt><dd>{control}</dd>");
     };
-    let field = |name: &str, kind: &str, value: &str, more: &str| format!("<input id=\"{name}\" name=\"{name}\" type=\"{kind}\" value=\"{value}\" {more}>");
+    let field = |name: &str, kind: &str, value: &str, more: &str| {
+        format!("<input id=\"{name}\" name=\"{name}\" type=\"{kind}\" value=\"{value}\" {more}>")
+    };
     let fixed = if source.is_some() { "readonly" } else { "required pattern=\"[a-z0-9\\-]{1,60}\"" };
     row("id", t("编号（小写字母、数字、-）", "Id (lower-case letters, digits, -)"), field("id", "text", &text(&|s| s.id.clone()), fixed));
     row("name", t("名称", "Name"), field("name", "text", &text(&|s| s.name.clone()), ""));
@@ -185,17 +187,27 @@ fn form(agent: &Agent, live: Option<&Live>, zh: bool) -> String {
         let _ = write!(options, "<option value=\"{}\"{chosen}>{label}</option>", kind.as_str());
     }
     row("kind", t("类型", "Kind"), format!("<select id=\"kind\" name=\"kind\">{options}</select>"));
-    row("address", t("地址，或 media 目录中的路径", "Address, or path in the folder media"), field("address", "text", &text(&|s| s.address.clone()), "required size=\"50\""));
+    row(
+        "address",
+        t("地址，或 media 目录中的路径", "Address, or path in the folder media"),
+        field("address", "text", &text(&|s| s.address.clone()), "required size=\"50\""),
+    );
     row("user", t("用户名", "User name"), field("user", "text", "", ""));
     let stored = live.is_some_and(|live| live.login.is_some());
     let hint = if stored { t("已保存；留空则不变", "stored; empty leaves it") } else { "" };
-    row("password", t("密码", "Password"), format!("{} <span class=\"soft\">{hint}</span>", field("password", "password", "", "autocomplete=\"new-password\"")));
+    row(
+        "password",
+        t("密码", "Password"),
+        format!("{} <span class=\"soft\">{hint}</span>", field("password", "password", "", "autocomplete=\"new-password\"")),
+    );
     let rate = source.map_or(5.0, |source| source.rate);
     row("rate", t("每秒帧数", "Frames a second"), field("rate", "number", &rate.to_string(), "min=\"0.01\" max=\"30\" step=\"0.01\""));
     html.push_str("</dl>");
     for running in agent.apps.all() {
         let name = running.wanted.app();
-        let bound = source.and_then(|source| source.apps.iter().find(|binding| agent.apps.find(&binding.app).is_some_and(|a| a.wanted.id == running.wanted.id)));
+        let bound = source.and_then(|source| {
+            source.apps.iter().find(|binding| agent.apps.find(&binding.app).is_some_and(|a| a.wanted.id == running.wanted.id))
+        });
         let scene = bound.map(|binding| serde_json::to_string(&binding.scene).unwrap_or_default()).unwrap_or_default();
         let scene = if scene == "{}" { String::new() } else { scene };
         let _ = write!(
@@ -214,7 +226,8 @@ fn form(agent: &Agent, live: Option<&Live>, zh: bool) -> String {
         );
         let drawn = !running.manifest.scene.zones.is_empty() || !running.manifest.scene.lines.is_empty();
         if drawn {
-            let ids = running.manifest.scene.zones.iter().map(|zone| &*zone.id).chain(running.manifest.scene.lines.iter().map(|line| &*line.id));
+            let ids =
+                running.manifest.scene.zones.iter().map(|zone| &*zone.id).chain(running.manifest.scene.lines.iter().map(|line| &*line.id));
             let _ = write!(
                 html,
                 "<p><label class=\"soft\">{} ({})<br><textarea name=\"scene:{name}\" rows=\"3\" cols=\"60\" placeholder='{{\"zones\":{{\"id\":[[0,0],[1,0],[1,1]]}}}}'>{}</textarea></label></p>",
@@ -255,14 +268,23 @@ pub(super) async fn one(request: HttpRequest, agent: Shared, path: web::Path<Str
         );
         return Ok(document(zh, title, Some(2), &content));
     }
-    let mut html = format!("<p><a href=\"/sources\">{}</a></p><p>{}</p>{}", t("全部数据源", "All sources"), standing(&live, zh), apps(&live, zh));
+    let mut html =
+        format!("<p><a href=\"/sources\">{}</a></p><p>{}</p>{}", t("全部数据源", "All sources"), standing(&live, zh), apps(&live, zh));
     let tests = std::iter::once(String::new()).chain(live.apps.keys().cloned());
     for app in tests {
-        let label = if app.is_empty() { t("查看实时画面", "Show the live picture").to_owned() } else { format!("{} {}", t("测试", "Test"), safe(&app)) };
+        let label = if app.is_empty() {
+            t("查看实时画面", "Show the live picture").to_owned()
+        } else {
+            format!("{} {}", t("测试", "Test"), safe(&app))
+        };
         let _ = write!(html, "<p><a href=\"/sources/{id}?test={}\">{label}</a></p>", safe(&encoded(&app)));
     }
     html.push_str(&form(&agent, Some(&live), zh));
-    let _ = write!(html, "<form method=\"post\" action=\"/sources/{id}/remove\"><button>{}</button></form>", t("移除此数据源", "Remove this source"));
+    let _ = write!(
+        html,
+        "<form method=\"post\" action=\"/sources/{id}/remove\"><button>{}</button></form>",
+        t("移除此数据源", "Remove this source")
+    );
     Ok(document(zh, title, None, &html))
 }
 
@@ -274,7 +296,9 @@ fn asked(request: &HttpRequest, name: &str) -> Option<String> {
 
 /// Text for a query.
 fn encoded(text: &str) -> String {
-    text.bytes().map(|b| if b.is_ascii_alphanumeric() || b"-_.".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() || b"-_.".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
 }
 
 /// `GET /sources/{id}/picture`: the newest frame, small, with what `?app=` found last.
@@ -310,7 +334,11 @@ fn read(fields: &[(String, String)]) -> Result<(Source, Option<Login>), ApiError
     let mut apps = Vec::new();
     for (_, app) in fields.iter().filter(|(key, _)| key == "app") {
         let drawn = field(&format!("scene:{app}"));
-        let scene: Drawn = if drawn.is_empty() { Drawn::default() } else { serde_json::from_str(drawn).map_err(|e| invalid(format!("scene:{app}: {e}")))? };
+        let scene: Drawn = if drawn.is_empty() {
+            Drawn::default()
+        } else {
+            serde_json::from_str(drawn).map_err(|e| invalid(format!("scene:{app}: {e}")))?
+        };
         apps.push(Binding { app: app.clone(), place: field(&format!("place:{app}")).to_owned(), scene });
     }
     let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == field("kind")).ok_or_else(|| invalid("kind"))?;
@@ -354,9 +382,14 @@ pub(super) async fn save(agent: Shared, fields: Fields) -> Result<HttpResponse, 
     changed(move || {
         let data = &keeper.config.data;
         keeper.sources.change(data, |settings| {
-            let same = settings.sources.iter().any(|known| known.id == source.id && known.kind == source.kind && known.address == source.address);
+            let same =
+                settings.sources.iter().any(|known| known.id == source.id && known.kind == source.kind && known.address == source.address);
             if source.kind.is_local() && !same && !(stays(&source.address) && media(data).is_ok()) {
-                return Err(Fault::new("source-invalid", "source", "address: a path in the folder media; other places are named in sources.json"));
+                return Err(Fault::new(
+                    "source-invalid",
+                    "source",
+                    "address: a path in the folder media; other places are named in sources.json",
+                ));
             }
             crate::sources::config::put(settings, source, login)
         })
@@ -385,8 +418,17 @@ mod tests {
     #[test]
     fn a_form_is_read_with_its_apps_and_their_drawings() {
         let fields = [
-            ("id", "belt-3"), ("name", "3号皮带"), ("kind", "rtsp"), ("address", " rtsp://h/1 "), ("user", "u"), ("password", " p "), ("rate", "2.5"),
-            ("app", "acme/belt"), ("scene:acme/belt", "{\"zones\":{\"a\":[[0,0],[1,0],[1,1]]}}"), ("place:acme/belt", "机头"), ("scene:acme/other", "x"),
+            ("id", "belt-3"),
+            ("name", "3号皮带"),
+            ("kind", "rtsp"),
+            ("address", " rtsp://h/1 "),
+            ("user", "u"),
+            ("password", " p "),
+            ("rate", "2.5"),
+            ("app", "acme/belt"),
+            ("scene:acme/belt", "{\"zones\":{\"a\":[[0,0],[1,0],[1,1]]}}"),
+            ("place:acme/belt", "机头"),
+            ("scene:acme/other", "x"),
         ];
         let fields: Vec<(String, String)> = fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let (source, login) = read(&fields).unwrap();

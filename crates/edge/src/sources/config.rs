@@ -300,7 +300,8 @@ mod tests {
     #[test]
     fn a_password_in_an_address_is_moved_to_a_file_that_others_cannot_read() {
         let dir = Scratch::new();
-        let settings = loaded(&dir, &json!([{ "id": "belt-3", "kind": "rtsp", "address": "rtsp://admin:p%40ss%2Fw%25@10.0.0.9:554/live?ch=1" }]));
+        let settings =
+            loaded(&dir, &json!([{ "id": "belt-3", "kind": "rtsp", "address": "rtsp://admin:p%40ss%2Fw%25@10.0.0.9:554/live?ch=1" }]));
         assert_eq!(settings.sources[0].address, "rtsp://10.0.0.9:554/live?ch=1");
         assert_eq!(settings.logins["belt-3"], Login { user: "admin".into(), password: "p@ss/w%".into() });
         let file = std::fs::read_to_string(dir.path().join(FILE)).unwrap();

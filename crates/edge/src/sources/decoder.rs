@@ -251,7 +251,15 @@ mod tests {
         assert_eq!(ppm(&mut two).await.unwrap().unwrap(), Pixels { width: 2, height: 1, rgb: b"ABCDEF".to_vec() });
         assert_eq!(ppm(&mut two).await.unwrap().unwrap().rgb, b"XYZ");
         assert_eq!(ppm(&mut two).await.unwrap(), None);
-        for wrong in ["P5\n1 1\n255\nXYZ", "P6\n1 1\n65535\nXYZ", "P6\n0 1\n255\n", "P6\n99999 99999\n255\n", "P6\n1 1\n255\nXY", "P6\n1", "P6 1 1 255 XYZ"] {
+        for wrong in [
+            "P5\n1 1\n255\nXYZ",
+            "P6\n1 1\n65535\nXYZ",
+            "P6\n0 1\n255\n",
+            "P6\n99999 99999\n255\n",
+            "P6\n1 1\n255\nXY",
+            "P6\n1",
+            "P6 1 1 255 XYZ",
+        ] {
             assert!(read(wrong.as_bytes()).await.is_err(), "{wrong:?}");
         }
     }

@@ -12,7 +12,8 @@ use super::decoder::Pixels;
 
 pub const WIDTH: usize = 160;
 pub const HEIGHT: usize = 90;
-const COUNT: f64 = (WIDTH * HEIGHT) as f64;
+/// Grey levels of a picture.
+const COUNT: f64 = 14_400.0;
 
 /// Time for which a new camera only learns.
 pub const LEARNS: Duration = Duration::from_hours(1);
@@ -101,7 +102,10 @@ pub fn grey(pixels: &Pixels) -> Grey {
     let mut grey = Vec::with_capacity(WIDTH * HEIGHT);
     for row in 0..HEIGHT {
         for column in 0..WIDTH {
-            let sum: u32 = samples(row, HEIGHT, height).flat_map(|y| samples(column, WIDTH, width).map(move |x| (x, y))).map(|(x, y)| luma(x, y)).sum();
+            let sum: u32 = samples(row, HEIGHT, height)
+                .flat_map(|y| samples(column, WIDTH, width).map(move |x| (x, y)))
+                .map(|(x, y)| luma(x, y))
+                .sum();
             grey.push(u8::try_from(sum / 16).unwrap_or(u8::MAX));
         }
     }
@@ -186,7 +190,7 @@ impl Edges {
             all.iter().map(|(x, y)| grey.slope(*x, *y)).fold(0.0, f64::max)
         };
         let all: Vec<f64> = (0..Self::HEIGHT).flat_map(|y| (0..Self::WIDTH).map(move |x| (x, y))).map(|(x, y)| strongest(x, y)).collect();
-        let mean = all.iter().sum::<f64>() / (WIDTH * HEIGHT / 4) as f64;
+        let mean = all.iter().sum::<f64>() / (COUNT / 4.0);
         Self(all.into_iter().map(|edge| edge - mean).collect())
     }
 
@@ -321,7 +325,8 @@ mod tests {
         let sharp: Vec<f64> = (0..HEIGHT).flat_map(|y| (0..WIDTH).map(move |x| (x, y))).map(|(x, y)| level(x, y)).collect();
         let mean = |x: usize, y: usize| {
             let near = |at: usize, most: usize| at.saturating_sub(soft)..=(at + soft).min(most - 1);
-            let all: Vec<f64> = near(y, HEIGHT).flat_map(|y| near(x, WIDTH).map(move |x| (x, y))).map(|(x, y)| sharp[y * WIDTH + x]).collect();
+            let all: Vec<f64> =
+                near(y, HEIGHT).flat_map(|y| near(x, WIDTH).map(move |x| (x, y))).map(|(x, y)| sharp[y * WIDTH + x]).collect();
             all.iter().sum::<f64>() / all.len() as f64
         };
         Grey((0..HEIGHT).flat_map(|y| (0..WIDTH).map(move |x| (x, y))).map(|(x, y)| mean(x, y) as u8).collect())

@@ -96,7 +96,8 @@ impl Sources {
 /// How long to wait before a source is begun anew after so many failures: 1, 2, 4 … 60 s, ±20 %.
 fn pause(failures: u32, refused: bool, spread: u64) -> Duration {
     if refused {
-        return REFUSED[usize::from(failures > 1)];
+        let [first, later] = REFUSED;
+        return if failures > 1 { later } else { first };
     }
     let full = Duration::from_secs(1u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX).clamp(1, 60));
     let share = u32::try_from(spread % 401).unwrap_or(0);

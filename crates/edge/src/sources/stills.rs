@@ -29,7 +29,7 @@ const STILL: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(250);
 const MOST_FILES: usize = 1_000;
 /// Longest wait until all apps are done with a picture.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn unreachable(why: impl std::fmt::Display) -> Fault {
     Fault::new("source-unreachable", "source", why.to_string().chars().take(300).collect::<String>())
