@@ -64,11 +64,11 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 # is_sha256 HASH FILE: whether a file is there and has this hash.
 is_sha256() { [ -f "$2" ] && printf '%s  %s\n' "$1" "$2" | sha256sum --check --status; }
 
-# pinned_wheel PACKAGE VERSION PLATFORM SHA256 FOLDER WORK SIZE: brings the wheel of CPython 3.11, out of FOLDER if it lies there, into WORK and
-# prints its path there.
+# pinned_wheel PACKAGE VERSION PLATFORM SHA256 FOLDER WORK SIZE [TAGS]: brings the wheel of CPython 3.11, or of other TAGS, out of FOLDER if it
+# lies there, into WORK and prints its path there.
 pinned_wheel() {
-  local package=$1 version=$2 platform=$3 sha256=$4 folder=$5 work=$6 size=$7 wheel
-  wheel=${package//-/_}-$version-cp311-cp311-$platform.whl
+  local package=$1 version=$2 platform=$3 sha256=$4 folder=$5 work=$6 size=$7 tags=${8:-cp311-cp311} wheel
+  wheel=${package//-/_}-$version-$tags-$platform.whl
   if is_sha256 "$sha256" "$folder/$wheel"; then
     cp "$folder/$wheel" "$work/"
   else

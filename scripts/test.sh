@@ -8,6 +8,8 @@
 #   ORT_LIB             libonnxruntime.so
 #   OPENVINO_LIB        libonnxruntime.so with OpenVINO built in; on x86-64 alone
 #   TEST_EDGE_BIN       the node agent, built
+#   TEST_FFMPEG         ffmpeg, for cameras and video files
+#   TEST_GSTREAMER      Python with GStreamer's RTSP server, the cameras
 #   TEST_CHROMEDRIVER   chromedriver, and TEST_CHROMIUM the browser
 #   TEST_SKOPEO         skopeo
 #   TEST_GO_CLIENTS     tests/system/go_clients, built
@@ -20,6 +22,14 @@ cd "$root"
 postgres_bin() { find /usr/lib/postgresql -mindepth 3 -maxdepth 3 -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1 | xargs -r dirname; }
 chromium_path() { type -P chromium || type -P chromium-browser || type -P google-chrome; }
 
+# Debian's own Python: another one does not see its packages.
+has_gstreamer() { /usr/bin/python3 -c 'import gi
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import Gst, GstRtspServer
+Gst.init(None)
+assert all(Gst.ElementFactory.find(name) for name in ("videotestsrc", "rtph264pay", "vp8enc", "x264enc", "x265enc"))'; }
+
 rust_ready
 need_debian \
   '[ -n "$(postgres_bin)" ]|postgresql' \
@@ -27,6 +37,12 @@ need_debian \
   'command -v chromedriver|chromium-driver' \
   'command -v skopeo|skopeo' \
   'command -v curl|curl' \
+  'has_gstreamer|gir1.2-gst-rtsp-server-1.0' \
+  'has_gstreamer|python3-gi' \
+  'has_gstreamer|gstreamer1.0-plugins-base' \
+  'has_gstreamer|gstreamer1.0-plugins-good' \
+  'has_gstreamer|gstreamer1.0-plugins-bad' \
+  'has_gstreamer|gstreamer1.0-plugins-ugly' \
   'python3 -m pip --version|python3-pip' \
   'python3 -c "import ensurepip, venv"|python3-venv'
 
@@ -85,10 +101,12 @@ start_postgres() {
 ORT_LIB=$(scripts/onnxruntime.sh)
 if [ "$(uname -m)" = x86_64 ]; then OPENVINO_LIB=$(scripts/openvino.sh); export OPENVINO_LIB; fi
 TEST_PYTHON=$(python_tools)
+TEST_FFMPEG=$(scripts/ffmpeg.sh)
+TEST_GSTREAMER=/usr/bin/python3
 TEST_CHROMEDRIVER=$(command -v chromedriver) TEST_CHROMIUM=$(chromium_path) TEST_SKOPEO=$(command -v skopeo)
 TEST_EDGE_BIN=$target/debug/pithead-edge
 TEST_GO_CLIENTS=$(go_clients)
-export ORT_LIB TEST_PYTHON TEST_CHROMEDRIVER TEST_CHROMIUM TEST_SKOPEO TEST_EDGE_BIN TEST_GO_CLIENTS
+export ORT_LIB TEST_FFMPEG TEST_GSTREAMER TEST_PYTHON TEST_CHROMEDRIVER TEST_CHROMIUM TEST_SKOPEO TEST_EDGE_BIN TEST_GO_CLIENTS
 start_postgres
 [ -z "${TEST_ONLY_SETUP:-}" ] || { say "the parts are there; no test was run, because TEST_ONLY_SETUP is set"; exit 3; }
 

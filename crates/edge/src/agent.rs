@@ -28,6 +28,7 @@ use crate::link::Link;
 use crate::outbox::Outbox;
 use crate::providers::Providers;
 use crate::release::{self, Wanted, is_deployment_id};
+use crate::sources::Sources;
 use crate::state::{StateFile, status_of};
 use crate::store::Store;
 use crate::telemetry::{Node, Stats};
@@ -51,6 +52,8 @@ pub struct Config {
     pub providers: Vec<Library>,
     /// Program started for each app: the agent's own.
     pub exe: PathBuf,
+    /// ffmpeg, which decodes cameras and video files.
+    pub ffmpeg: Option<PathBuf>,
     /// Seconds that the server may hold a poll.
     pub wait_seconds: u64,
     /// Whether apps run where the kernel cannot confine them, too.
@@ -118,6 +121,8 @@ pub struct Agent {
     pub trust: Trust,
     /// What is known of the providers.
     pub providers: Providers,
+    /// What it looks at by itself.
+    pub sources: Sources,
     identity: RwLock<Identity>,
     stats: Mutex<BTreeMap<(String, Digest), Arc<Stats>>>,
     phases: Mutex<BTreeMap<String, Phase>>,
@@ -170,6 +175,7 @@ impl Agent {
                 KeySet::from_jwks(&identity.jwks).map_err(|e| Fault::new(e.code(), "identity", e.to_string()))?,
             )?,
             providers: Providers::default(),
+            sources: Sources::default(),
             identity: RwLock::new(identity),
             stats: Mutex::default(),
             phases: Mutex::default(),

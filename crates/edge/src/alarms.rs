@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::agent::Agent;
 use crate::apps::Running;
-use crate::episodes::{Episodes, Seen};
+use crate::episodes::{Episodes, GoesOn, Seen};
 use crate::fault::Fault;
 use crate::outbox::{Kept, Outbox};
 
@@ -13,19 +13,42 @@ use crate::outbox::{Kept, Outbox};
 /// in `alarm_fault` why one is not on disk, first of all why one is lost; nothing where there are no alarms. What is new is on disk when it
 /// returns. Blocking.
 pub fn raise(agent: &Agent, running: &Running, source: &str, output: &Map<String, Value>) -> Map<String, Value> {
-    let alarms = output.get("alarms").and_then(Value::as_array).filter(|alarms| !alarms.is_empty());
-    let Some(alarms) = alarms else { return Map::new() };
+    let alarms = items(output, "alarms");
+    // An answer to a frame of a camera names it; what rules of moving pictures find there is told as it begins and ends.
+    let live = output.contains_key("source");
     let now = agent.clock.now();
+    if live {
+        let ended = items(output, "events").iter().filter(|event| event.get("end").is_some());
+        let rules: Vec<&str> = ended.filter_map(|event| event.get("rule")?.as_str()).collect();
+        for record in agent.episodes.frame(&running.wanted.id, source, &rules, now) {
+            keep(agent, Seen::Episode(String::new(), Some(record)), now);
+        }
+    }
+    if alarms.is_empty() {
+        return Map::new();
+    }
     let outcomes = alarms.iter().map(|alarm| {
         let body = body(running, alarm, output);
         let critical = alarm.get("level").and_then(Value::as_str) == Some("critical");
-        // What began in a clip is a thing of its own, and over with the clip.
-        let of_clip = alarm.get("at").and_then(Value::as_f64);
-        let source = of_clip.map_or_else(|| source.to_owned(), |second| format!("{source}@{second}"));
-        let seen = agent.episodes.seen(&source, body, critical, now);
-        keep(agent, seen, now)
+        let began = alarm.get("at").and_then(Value::as_f64);
+        let (source, goes_on) = match began {
+            // What began in a clip is a thing of its own, and over with the clip.
+            Some(second) if !live => (format!("{source}@{second}"), GoesOn::WhileSeen),
+            Some(_) => (source.to_owned(), GoesOn::UntilTold),
+            None => (source.to_owned(), GoesOn::WhileSeen),
+        };
+        keep(agent, agent.episodes.seen(&source, body, (critical, goes_on), now), now)
     });
     told(outcomes)
+}
+
+/// Whether an answer has nothing for [`raise`].
+pub fn is_quiet(agent: &Agent, running: &Running, source: &str, output: &Map<String, Value>) -> bool {
+    items(output, "alarms").is_empty() && !(output.contains_key("source") && agent.episodes.is_open(&running.wanted.id, source))
+}
+
+fn items<'a>(output: &'a Map<String, Value>, key: &str) -> &'a [Value] {
+    output.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 fn keep(agent: &Agent, seen: Seen, now: DateTime<Utc>) -> Outcome {
@@ -109,7 +132,9 @@ fn seen(alarm: &Value, output: &Map<String, Value>) -> Value {
     let (Some(frame), Some(at)) = (alarm.get("frame").and_then(Value::as_object), alarm.get("at")) else { return without_masks(output) };
     let mut seen = frame.clone();
     seen.insert("at".to_owned(), at.clone());
-    seen.extend(output.get("counts").map(|counts| ("counts".to_owned(), counts.clone())));
+    for key in ["counts", "time", "size", "doubtful"] {
+        seen.extend(output.get(key).map(|value| (key.to_owned(), value.clone())));
+    }
     Value::Object(seen)
 }
 

@@ -40,9 +40,14 @@ struct Open {
     told: DateTime<Utc>,
     /// Frames that had it.
     count: u64,
+    /// Rules of moving pictures tell when it ends: so many of what it joins are not over.
+    #[serde(default)]
+    parts: u32,
     /// Open in a former run of the agent.
     #[serde(skip)]
     former: bool,
+    #[serde(skip)]
+    ended: bool,
     /// What a record says of it but for its phase, without the result.
     body: Map<String, Value>,
 }
@@ -50,11 +55,22 @@ struct Open {
 impl Open {
     fn is_over(&self, now: DateTime<Utc>) -> bool {
         // A clock that was set back ends nothing.
-        now - self.last > if self.former { HOLD + RESTART } else { HOLD }
+        // A source or an app that is gone may come back with it.
+        self.ended || now - self.last > if self.former || self.parts > 0 { HOLD + RESTART } else { HOLD }
     }
 
     fn is_due(&self, now: DateTime<Utc>) -> bool {
         now - self.told >= AGAIN.max((now - self.begun) / 2)
+    }
+
+    /// One more frame had it: what is to be told of that now.
+    fn again(&mut self, now: DateTime<Utc>) -> Option<Map<String, Value>> {
+        (self.last, self.count, self.former) = (self.last.max(now), self.count + 1, false);
+        if !self.is_due(now) {
+            return None;
+        }
+        self.told = now;
+        Some(self.record("still"))
     }
 
     fn record(&self, phase: &str) -> Map<String, Value> {
@@ -72,6 +88,15 @@ struct Inner {
     open: BTreeMap<(String, String), Open>,
     rates: Rates,
     suppressed: u64,
+}
+
+/// How long what a rule found goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoesOn {
+    /// As long as the rule fires again.
+    WhileSeen,
+    /// Until [`Episodes::frame`] says that it is over.
+    UntilTold,
 }
 
 /// What came of a firing rule.
@@ -113,8 +138,8 @@ impl Episodes {
         }
     }
 
-    /// Takes what a rule found in a frame of a source: `body` is what a record says of it, `critical` has no rate.
-    pub fn seen(&self, source: &str, mut body: Map<String, Value>, critical: bool, now: DateTime<Utc>) -> Seen {
+    /// Takes what a rule found in a frame of a source: `body` is what a record says of it, what is critical has no rate.
+    pub fn seen(&self, source: &str, mut body: Map<String, Value>, (critical, goes_on): (bool, GoesOn), now: DateTime<Utc>) -> Seen {
         let mut inner = self.lock();
         let rule = rule_of(&body);
         let full = inner.open.len() >= MAX_OPEN || inner.open.keys().filter(|(of, _)| *of == rule).count() >= MAX_OF_RULE;
@@ -124,11 +149,9 @@ impl Episodes {
         let result = body.remove("result");
         body.insert("source".to_owned(), json!(source.split('@').next()));
         if let Some(open) = inner.open.get_mut(&key).filter(|open| !open.is_over(now)) {
-            (open.last, open.count, open.former, open.body) = (open.last.max(now), open.count + 1, false, body);
-            let told = open.is_due(now).then(|| {
-                open.told = now;
-                open.record("still")
-            });
+            open.body = body;
+            open.parts += u32::from(goes_on == GoesOn::UntilTold);
+            let told = open.again(now);
             let id = open.id.clone();
             if told.is_some() {
                 self.keep(&inner);
@@ -136,35 +159,45 @@ impl Episodes {
             return Seen::Episode(id, told);
         }
         if inner.open.contains_key(&key) {
-            // Its end is told by the next look at what is over; here it makes room for the next one.
-            return self.begin_after_end(&mut inner, &key, body, result, critical, now);
+            // Its end is told by the next look at what is over, and until then it keeps a place of its own.
+            if let Some(over) = inner.open.remove(&key) {
+                inner.open.insert((key.0.clone(), format!("{}\0{}", key.1, over.id)), over);
+            }
         }
-        self.begin(&mut inner, key, body, result, critical, now)
+        self.begin(&mut inner, key, (body, result), (critical, goes_on), now)
     }
 
-    fn begin_after_end(
-        &self,
-        inner: &mut Inner,
-        key: &(String, String),
-        body: Map<String, Value>,
-        result: Option<Value>,
-        critical: bool,
-        now: DateTime<Utc>,
-    ) -> Seen {
-        if let Some(over) = inner.open.remove(key) {
-            // It keeps a place of its own until then.
-            inner.open.insert((key.0.clone(), format!("{}\u{0}{}", key.1, over.id)), over);
+    /// Takes a frame of a source that an app has answered: what rules of moving pictures found there goes on, but for what is over by these
+    /// rules. Gives what is to be told.
+    pub fn frame(&self, deployment: &str, source: &str, over: &[&str], now: DateTime<Utc>) -> Vec<Map<String, Value>> {
+        let mut inner = self.lock();
+        let mut told = Vec::new();
+        let prefix = format!("{deployment}/");
+        for ((rule, of), open) in &mut inner.open {
+            let Some(rule) = rule.strip_prefix(&prefix).filter(|_| of == source && open.parts > 0) else { continue };
+            told.extend(open.again(now));
+            let ended = u32::try_from(over.iter().filter(|over| **over == rule).count()).unwrap_or(u32::MAX);
+            open.parts = open.parts.saturating_sub(ended);
+            open.ended = open.parts == 0;
         }
-        self.begin(inner, key.clone(), body, result, critical, now)
+        if !told.is_empty() {
+            self.keep(&inner);
+        }
+        told
+    }
+
+    /// Whether something of a deployment is open at a source.
+    pub fn is_open(&self, deployment: &str, source: &str) -> bool {
+        let prefix = format!("{deployment}/");
+        self.lock().open.keys().any(|(rule, of)| of == source && rule.starts_with(&prefix))
     }
 
     fn begin(
         &self,
         inner: &mut Inner,
         key: (String, String),
-        body: Map<String, Value>,
-        result: Option<Value>,
-        critical: bool,
+        (body, result): (Map<String, Value>, Option<Value>),
+        (critical, goes_on): (bool, GoesOn),
         now: DateTime<Utc>,
     ) -> Seen {
         // No critical alarm is held for its rate: what bounds those is the room that they have.
@@ -174,7 +207,8 @@ impl Episodes {
             return Seen::Suppressed;
         };
         let id = uuid::Uuid::new_v4().simple().to_string();
-        let open = Open { id: id.clone(), begun: now, last: now, told: now, count: 1, former: false, body };
+        let parts = u32::from(goes_on == GoesOn::UntilTold);
+        let open = Open { id: id.clone(), begun: now, last: now, told: now, count: 1, parts, former: false, ended: false, body };
         let mut record = open.record("begin");
         record.extend(result.map(|result| ("result".to_owned(), result)));
         if missing > 0 {
@@ -217,6 +251,8 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
     }
 
+    const SEEN: (bool, GoesOn) = (false, GoesOn::WhileSeen);
+
     fn phase(record: &Map<String, Value>) -> (&str, u64) {
         (record["phase"].as_str().unwrap(), record["count"].as_u64().unwrap())
     }
@@ -227,7 +263,7 @@ mod tests {
         let episodes = Episodes::open(dir.path());
         let (mut told, mut ids) = (Vec::new(), std::collections::BTreeSet::new());
         for second in 0..300 {
-            let Seen::Episode(id, record) = episodes.seen("belt-1", body("bolt"), false, at(second)) else { panic!() };
+            let Seen::Episode(id, record) = episodes.seen("belt-1", body("bolt"), SEEN, at(second)) else { panic!() };
             ids.insert(id);
             told.extend(record);
             assert_eq!(episodes.over(at(second)), Vec::new());
@@ -247,7 +283,7 @@ mod tests {
     fn another_source_and_a_later_time_are_others() {
         let dir = Scratch::new();
         let episodes = Episodes::open(dir.path());
-        let id = |source: &str, second| match episodes.seen(source, body("bolt"), false, at(second)) {
+        let id = |source: &str, second| match episodes.seen(source, body("bolt"), SEEN, at(second)) {
             Seen::Episode(id, Some(record)) if record["phase"] == "begin" => id,
             other => panic!("{other:?}"),
         };
@@ -258,21 +294,45 @@ mod tests {
         assert_eq!(ended.iter().collect::<std::collections::BTreeSet<_>>(), first[..2].iter().collect());
         // A caller who makes up sources is bounded.
         for n in 0..200 {
-            episodes.seen(&format!("s{n}"), body("flood"), true, at(12));
+            episodes.seen(&format!("s{n}"), body("flood"), (true, GoesOn::WhileSeen), at(12));
         }
         assert_eq!(episodes.counts().0, 1 + MAX_OF_RULE + 1);
     }
 
     #[test]
+    fn what_a_rule_of_moving_pictures_found_goes_on_until_it_says_so() {
+        let dir = Scratch::new();
+        let episodes = Episodes::open(dir.path());
+        let person = || episodes.seen("gate", body("inside"), (false, GoesOn::UntilTold), at(0));
+        assert!(matches!(person(), Seen::Episode(_, Some(_))));
+        // A second person is the same alarm.
+        assert!(matches!(person(), Seen::Episode(_, None)));
+        let mut told = 0;
+        for second in 1..60 {
+            let over: &[&str] = if second == 20 { &["inside", "another"] } else { &[] };
+            told += episodes.frame("dep_1", "gate", over, at(second)).len();
+            assert!(episodes.over(at(second)).is_empty() && episodes.is_open("dep_1", "gate"), "{second}");
+        }
+        assert_eq!((told, episodes.frame("dep_1", "belt", &["inside"], at(60)).len()), (3, 0));
+        episodes.frame("dep_1", "gate", &["inside"], at(60));
+        let ended = episodes.over(at(60));
+        assert_eq!((ended.len(), phase(&ended[0]), episodes.is_open("dep_1", "gate")), (1, ("end", 62), false));
+        // A camera that is gone for good ends it, too.
+        person();
+        assert!(episodes.over(at(40)).is_empty());
+        assert_eq!(episodes.over(at(41)).len(), 1);
+    }
+
+    #[test]
     fn what_was_open_goes_on_or_ends_after_a_restart() {
         let dir = Scratch::new();
-        let begun = match Episodes::open(dir.path()).seen("belt-1", body("bolt"), false, at(0)) {
+        let begun = match Episodes::open(dir.path()).seen("belt-1", body("bolt"), SEEN, at(0)) {
             Seen::Episode(id, _) => id,
             Seen::Suppressed => panic!(),
         };
         let again = Episodes::open(dir.path());
         assert!(again.over(at(39)).is_empty());
-        assert!(matches!(again.seen("belt-1", body("bolt"), false, at(39)), Seen::Episode(id, _) if id == begun));
+        assert!(matches!(again.seen("belt-1", body("bolt"), SEEN, at(39)), Seen::Episode(id, _) if id == begun));
         drop(again);
         let ended = Episodes::open(dir.path()).over(at(100));
         assert_eq!((ended.len(), &ended[0]["episode"], phase(&ended[0]).0), (1, &json!(begun), "end"));
@@ -286,9 +346,9 @@ mod tests {
         let dir = Scratch::new();
         let episodes = Episodes::open(dir.path());
         // One begins each 11 s, by the clock of the frames; the rate goes by the machine's own.
-        let begun = (0..210).filter(|n| episodes.seen("a", body("bolt"), false, at(n * 11)) != Seen::Suppressed).count();
+        let begun = (0..210).filter(|n| episodes.seen("a", body("bolt"), SEEN, at(n * 11)) != Seen::Suppressed).count();
         assert!((200..=205).contains(&begun), "{begun}");
         assert!(episodes.counts().1 >= 5);
-        assert!((0..210).all(|n| episodes.seen("a", body("fire"), true, at(n * 11)) != Seen::Suppressed));
+        assert!((0..210).all(|n| episodes.seen("a", body("fire"), (true, GoesOn::WhileSeen), at(n * 11)) != Seen::Suppressed));
     }
 }

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use app_package::manifest::AppManifest;
+use image::RgbImage;
 use inference::app::{App, AppError};
 use inference::engine::Engine;
 use inference::golden;
@@ -20,6 +21,7 @@ use inference::provider::{self, Library};
 use inference::sandbox::{self, Confinement, Limits};
 use serde_json::json;
 
+use crate::watches::{Shot, Watches};
 use crate::wire::{self, Answer, Request, STEP_SAYS, TensorHeader};
 use crate::{files, tensor};
 
@@ -65,7 +67,7 @@ pub struct Options {
 const ANSWER: Duration = Duration::from_secs(25);
 
 struct Loaded {
-    app: Mutex<App>,
+    app: Mutex<(App, Watches)>,
     about: serde_json::Value,
 }
 
@@ -107,7 +109,7 @@ fn load(options: &Options, config: &[u8], confinement: &Confinement) -> Result<L
     let app = App::open(&options.dir, manifest, &engine, options.threads.max(1))?;
     let provider = engine.provider();
     let about = json!({ "engine": engine.name(), "engine_version": engine.version(), "provider": provider, "confinement": confinement });
-    Ok(Loaded { app: Mutex::new(app), about })
+    Ok(Loaded { app: Mutex::new((app, Watches::default())), about })
 }
 
 /// Runs until the agent is gone.
@@ -154,7 +156,7 @@ fn serve(mut stream: UnixStream, loaded: &Result<Loaded, AppError>) -> std::io::
                 std::process::exit(LOAD_FAILED);
             }
         };
-        match answer(loaded, request, &body, started) {
+        match answer(loaded, request, body, started) {
             Ok((outputs, body)) => {
                 let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
                 wire::write(&mut stream, &Answer::Ok { outputs, micros }, &body)?;
@@ -169,28 +171,45 @@ fn error(e: &AppError) -> Answer {
     Answer::Error { code: e.code.to_owned(), message: e.message.clone() }
 }
 
-fn answer(loaded: &Loaded, request: Request, body: &[u8], started: Instant) -> Result<(Vec<TensorHeader>, Vec<u8>), AppError> {
+fn answer(loaded: &Loaded, request: Request, body: Vec<u8>, started: Instant) -> Result<(Vec<TensorHeader>, Vec<u8>), AppError> {
     let text = |value: serde_json::Result<Vec<u8>>| {
         value.map(|bytes| (Vec::new(), bytes)).map_err(|e| AppError::new("engine-failed", e.to_string()))
     };
     if matches!(request, Request::Info) {
         return text(serde_json::to_vec(&loaded.about));
     }
-    let mut app = loaded.app.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut held = loaded.app.lock().unwrap_or_else(PoisonError::into_inner);
+    let (app, watches) = &mut *held;
     match request {
         Request::Info => text(serde_json::to_vec(&loaded.about)),
-        Request::Golden => text(serde_json::to_vec(&golden::run(&mut app))),
+        Request::Golden => text(serde_json::to_vec(&golden::run(app))),
         Request::Predict { params, place, scene } => {
             // Before the agent takes this process for stuck and ends it, for whoever else waits. The time that others took counts.
             app.answer_by(Some(started + ANSWER));
-            let answer = app.predict_drawn(body, &scene, &params, &place);
+            let answer = app.predict_drawn(&body, &scene, &params, &place);
             app.answer_by(None);
-            // A line of an own step holds no line end; the agent knows these lines by how they begin.
-            app.take_log().iter().for_each(|line| eprintln!("{STEP_SAYS}{line}"));
+            log(app);
+            text(serde_json::to_vec(&answer?))
+        }
+        Request::Frame { source, width, height, at_ms, params, place, scene } => {
+            let wrong = || AppError::new("input-not-a-picture", format!("a frame of {width} × {height} has other bytes than it should"));
+            let picture = RgbImage::from_raw(width, height, body).ok_or_else(wrong)?.into();
+            app.answer_by(Some(started + ANSWER));
+            let shot = Shot {
+                source: &source,
+                picture: &picture,
+                at: Duration::from_millis(at_ms),
+                params: &params,
+                place: &place,
+                scene: &scene,
+            };
+            let answer = watches.answer(app, &shot);
+            app.answer_by(None);
+            log(app);
             text(serde_json::to_vec(&answer?))
         }
         Request::Infer { model, inputs } => {
-            let outputs = app.infer(Some(&model), &decode(&inputs, body)?)?;
+            let outputs = app.infer(Some(&model), &decode(&inputs, &body)?)?;
             let mut headers = Vec::with_capacity(outputs.len());
             let mut bytes = Vec::new();
             for (name, tensor) in outputs {
@@ -201,6 +220,11 @@ fn answer(loaded: &Loaded, request: Request, body: &[u8], started: Instant) -> R
             Ok((headers, bytes))
         }
     }
+}
+
+/// Passes on what own steps logged. A line of theirs holds no line end; the agent knows these lines by how they begin.
+fn log(app: &mut App) {
+    app.take_log().iter().for_each(|line| eprintln!("{STEP_SAYS}{line}"));
 }
 
 fn decode(inputs: &[TensorHeader], mut body: &[u8]) -> Result<Vec<(String, inference::engine::TensorData)>, AppError> {

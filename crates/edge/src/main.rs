@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use pithead_edge::agent::{Agent, Config};
 use pithead_edge::identity::{Identity, Summary};
+use pithead_edge::sources::decoder;
 use pithead_edge::state::StateFile;
 use pithead_edge::{enroll, host, local, run, token};
 
@@ -59,6 +60,9 @@ enum Command {
         /// Library of a provider that apps which name it may run on in the CPU's place: openvino, cuda or cann. As often as there are such.
         #[arg(long = "provider", value_name = "NAME=LIBRARY", env = "PITHEAD_EDGE_PROVIDERS", value_delimiter = ',')]
         providers: Vec<Library>,
+        /// ffmpeg, version 6 or newer, for cameras and video files; without this the one on the search path.
+        #[arg(long, env = "PITHEAD_EDGE_FFMPEG")]
+        ffmpeg: Option<PathBuf>,
         /// Run apps also where the kernel cannot confine them (no landlock or no filter of system calls): only on a machine that you
         /// would let their developers use.
         #[arg(long)]
@@ -85,6 +89,9 @@ enum Command {
     /// The agent's own child process for one app.
     #[command(hide = true)]
     AppHost(host::Options),
+    /// The agent's own child process that becomes ffmpeg.
+    #[command(hide = true)]
+    Decoder(decoder::Options),
     /// Prints the version of ONNX Runtime.
     #[command(hide = true)]
     EngineVersion {
@@ -104,6 +111,7 @@ fn main() -> ExitCode {
     log.log_internal_errors(false).init();
     match Cli::parse().command {
         Command::AppHost(options) => host::main(&options),
+        Command::Decoder(options) => decoder::main(&options),
         Command::EngineVersion { ort_lib, provider } => host::engine_version(&ort_lib, provider.as_ref()),
         other => match execute(other) {
             Ok(()) => ExitCode::SUCCESS,
@@ -129,11 +137,12 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             );
             Ok(())
         }
-        Command::Run { data, listen, ort_lib, providers, allow_unconfined, adopt, token_file, connections, waiting } => {
+        Command::Run { data, listen, ort_lib, providers, ffmpeg, allow_unconfined, adopt, token_file, connections, waiting } => {
             // Paths are made absolute once: child processes get them too, and none may depend on the working folder.
             let data = std::path::absolute(&data)?;
             let ort_lib = std::path::absolute(&ort_lib)?;
             anyhow::ensure!(ort_lib.exists(), "no ONNX Runtime library at {}", ort_lib.display());
+            let ffmpeg = ffmpeg.map(std::path::absolute).transpose()?.or_else(decoder::on_path);
             // One that is not there is told and tried all the same: a node does not stay down for want of it.
             let providers = provider::distinct(providers)?;
             let (mut token, mut open) = (None, None);
@@ -151,6 +160,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
                 data,
                 ort_lib,
                 providers,
+                ffmpeg,
                 exe,
                 wait_seconds: 25,
                 allow_unconfined,
@@ -175,7 +185,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "node": Summary::from(&identity), "state": state }))?);
             Ok(())
         }
-        Command::AppHost(_) | Command::EngineVersion { .. } => Ok(()),
+        Command::AppHost(_) | Command::Decoder(_) | Command::EngineVersion { .. } => Ok(()),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::cloud::{Poll, Refusal};
 use crate::fault::Fault;
 use crate::model::{backoff, spread};
 use crate::reconcile::reconcile;
-use crate::{alarms, enroll, health, identity, providers, telemetry};
+use crate::{alarms, enroll, health, identity, providers, sources, telemetry};
 
 /// Time between two writes of the proved time: as much running time is not counted when the power fails.
 const KEEP_TIME: Duration = Duration::from_mins(5);
@@ -51,7 +51,8 @@ pub async fn run(agent: Arc<Agent>, cancel: CancellationToken) {
                 renew(&agent),
                 keep_time(&agent),
                 providers::probe(&agent),
-                end_alarms(&agent)
+                end_alarms(&agent),
+                sources::run(&agent)
             );
         }
     };

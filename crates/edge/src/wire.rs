@@ -47,6 +47,22 @@ pub enum Request {
         #[serde(default)]
         scene: Drawn,
     },
+    /// One frame of a source in the body: RGB, 8 bits each, row by row.
+    Frame {
+        /// The source; what an app of moving pictures keeps of it is its own.
+        source: String,
+        width: u32,
+        height: u32,
+        /// Milliseconds since the source began.
+        at_ms: u64,
+        /// Values the operator set.
+        params: Map<String, Value>,
+        /// Place for alarm texts.
+        place: String,
+        /// What is drawn in the picture of this source.
+        #[serde(default)]
+        scene: Drawn,
+    },
     /// Tensors in the body.
     Infer {
         /// Name of the model among the app's.
@@ -56,7 +72,7 @@ pub enum Request {
     },
 }
 
-/// What the child answers. The body holds JSON (info, golden, predict) or tensors (infer).
+/// What the child answers. The body holds JSON (info, golden, predict, frame) or tensors (infer).
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]
 pub enum Answer {

@@ -117,6 +117,20 @@ impl App {
         Ok(result)
     }
 
+    /// As [`Self::predict`] for a picture that is decoded already, by an app of single pictures.
+    pub fn predict_picture(
+        &mut self,
+        picture: &DynamicImage,
+        params: &serde_json::Map<String, serde_json::Value>,
+        place: &str,
+    ) -> Result<AppOutput> {
+        drop(self.take_log());
+        let params = Params::new(&self.manifest.parameters, params)?;
+        let mut result = self.answer(Input::Picture(picture), None)?;
+        self.rules.evaluate(&mut result, &params, place);
+        Ok(result)
+    }
+
     /// As [`Self::predict_drawn`] for a clip, with what was seen in each frame.
     pub(crate) fn predict_traced(
         &mut self,

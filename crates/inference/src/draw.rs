@@ -26,6 +26,8 @@ const MAX_SIDE: u32 = 960;
 const MAX_BYTES: usize = 64 << 20;
 /// Most pictures of single events.
 const MAX_STILLS: usize = 100;
+/// A single picture is to be no larger, in bytes.
+const MAX_STILL: usize = 256 << 10;
 /// Quality of the pictures; the second where the first one is too large for its share of [`MAX_BYTES`].
 const QUALITIES: [u8; 2] = [85, 50];
 /// Seconds of the way that is drawn behind an object.
@@ -103,6 +105,15 @@ pub fn clip(bytes: &[u8], scenery: &Scenery<'_>) -> Result<Shown> {
     clip_within(bytes, scenery, MAX_BYTES)
 }
 
+/// One picture with what is drawn and what was found in it, as JPEG; a large one is made smaller. Code `input-not-a-picture`.
+pub fn still(picture: &DynamicImage, drawn: &Drawn, found: &[Detection]) -> Result<Vec<u8>> {
+    let mut trace = Trace::default();
+    trace.add(found);
+    let result = AppOutput::default();
+    let scenery = Scenery { drawn, rules: &[], labels: &[], result: &result, trace: &trace };
+    jpeg(&scenery.paint(0, &[], picture), MAX_STILL)
+}
+
 /// As [`clip`], of at most so many bytes of pictures.
 fn clip_within(bytes: &[u8], scenery: &Scenery<'_>, most: usize) -> Result<Shown> {
     let source = clip::read(bytes)?;
@@ -166,7 +177,9 @@ impl Scenery<'_> {
         }
         let now = times.get(at).copied().unwrap_or_default();
         self.alarms(&mut canvas, now);
-        canvas.label([0.0, f64::from(canvas.size()[1])], true, &format!("{now:.1} s"), PLAIN);
+        if !times.is_empty() {
+            canvas.label([0.0, f64::from(canvas.size()[1])], true, &format!("{now:.1} s"), PLAIN);
+        }
         canvas.finish()
     }
 

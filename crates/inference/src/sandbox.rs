@@ -4,7 +4,9 @@
 //! is root; and a list of system calls, without which nothing else of the kernel is reached. A kernel that lacks landlock or the filter
 //! is refused unless the caller says otherwise by name. What took effect is reported. Nothing can be undone afterwards.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
@@ -16,6 +18,7 @@ use rustix::thread::{
 };
 use serde::{Deserialize, Serialize};
 
+use self::calls::Programs;
 use crate::error::{AppError, Result};
 
 mod calls;
@@ -100,6 +103,23 @@ const SYSTEM_PATHS: [&str; 12] = [
 /// process that has others is refused. A process that serves a Unix socket binds and listens first: accepting stays allowed. Standard
 /// output and error must be pipes, because writing to a file ends the process with `SIGXFSZ`. Fails with `sandbox-failed`.
 pub fn confine(limits: &Limits, read_only: &[&Path]) -> Result<Confinement> {
+    confine_to(limits, read_only, Programs::None)
+}
+
+/// Confines the calling process as [`confine`] does and becomes another program, of which the child may be any that lies below `read_only`
+/// or the system's library folders; nothing of the confinement is left behind by that. Returns only if it fails: codes `sandbox-failed`,
+/// `program-not-started`.
+pub fn become_program(limits: &Limits, read_only: &[&Path], program: &mut Command) -> AppError {
+    match confine_to(limits, read_only, Programs::Become) {
+        Ok(_) => {
+            let error = program.exec();
+            AppError::new("program-not-started", format!("{}: {error}", program.get_program().display()))
+        }
+        Err(e) => e,
+    }
+}
+
+fn confine_to(limits: &Limits, read_only: &[&Path], programs: Programs) -> Result<Confinement> {
     let failed = |message: String| AppError::new("sandbox-failed", message);
     let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
     if threads != 1 {
@@ -119,7 +139,7 @@ pub fn confine(limits: &Limits, read_only: &[&Path]) -> Result<Confinement> {
             done.notes.push(format!("user: {e}"));
         }
     }
-    match calls::filter() {
+    match calls::filter(programs) {
         Ok(()) => done.seccomp = true,
         Err(message) => done.notes.push(format!("seccomp: {message}")),
     }

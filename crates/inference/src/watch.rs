@@ -68,6 +68,14 @@ pub struct FrameOutput {
     pub happened: Happened,
 }
 
+impl From<FrameOutput> for AppOutput {
+    /// The answer to one frame: what is seen in it, with what began and ended in it as its events.
+    fn from(FrameOutput { mut result, happened }: FrameOutput) -> Self {
+        result.events = happened.begun.into_iter().chain(happened.ended).take(MAX_EVENTS).collect();
+        result
+    }
+}
+
 /// What the steps keep.
 pub(crate) struct Kept {
     now: Duration,

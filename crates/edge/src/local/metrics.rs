@@ -1,11 +1,14 @@
 //! `/metrics` in the Prometheus text format.
 
 use std::fmt::Write;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::HttpResponse;
 
 use super::Shared;
+use crate::agent::Agent;
+use crate::sources::live::{Fares, Live};
 use crate::telemetry;
 
 /// A label value: backslash, quote and line break escaped, as the format asks.
@@ -77,5 +80,39 @@ pub(super) async fn metrics(agent: Shared) -> HttpResponse {
     ] {
         family(&mut out, name, kind, help, &[(String::new(), value)]);
     }
+    of_sources(&mut out, &agent);
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(out)
+}
+
+/// Figures of each source, and of each app that looks at it.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus numbers are doubles")]
+fn of_sources(out: &mut String, agent: &Agent) {
+    let all = agent.sources.all();
+    let count = |of: &AtomicU64| of.load(Ordering::Relaxed) as f64;
+    let mut source = |name: &str, kind: &str, help: &str, value: &dyn Fn(&Live) -> f64| {
+        let samples: Vec<_> = all.iter().map(|live| (format!("{{source=\"{}\"}}", live.source.id), value(live))).collect();
+        family(out, name, kind, help, &samples);
+    };
+    source("pithead_edge_source_up", "gauge", "1 while the source gives frames.", &|live| {
+        f64::from(u8::from(live.newest().is_some() && live.standing().fault.is_none()))
+    });
+    source("pithead_edge_source_frames_total", "counter", "Frames of the source.", &|live| count(&live.decoded));
+    source("pithead_edge_source_skipped_total", "counter", "Pieces of the stream that the decoder did not come to.", &|live| {
+        count(&live.skipped)
+    });
+    source("pithead_edge_source_restarts_total", "counter", "Times that the source was begun anew.", &|live| count(&live.restarts));
+    source("pithead_edge_source_troubles", "gauge", "Troubles of the picture that are told now.", &|live| {
+        live.standing().troubles.len() as f64
+    });
+    let mut app = |name: &str, help: &str, value: &dyn Fn(&Fares) -> &AtomicU64| {
+        let of = |live: &Arc<Live>| {
+            let label = |app: &str| format!("{{source=\"{}\",app=\"{}\"}}", live.source.id, escaped(app));
+            live.apps.iter().map(|(app, fares)| (label(app), count(value(fares)))).collect::<Vec<_>>()
+        };
+        family(out, name, "counter", help, &all.iter().flat_map(of).collect::<Vec<_>>());
+    };
+    app("pithead_edge_source_answered_total", "Frames that the app has answered.", &|fares| &fares.answered);
+    app("pithead_edge_source_dropped_total", "Frames that came while the app was busy.", &|fares| &fares.dropped);
+    app("pithead_edge_source_late_total", "Frames that were too old for the app.", &|fares| &fares.late);
+    app("pithead_edge_source_unusable_total", "Frames in which nothing could be seen.", &|fares| &fares.unusable);
 }

@@ -31,10 +31,14 @@ mod oip;
 mod page;
 mod predict;
 mod question;
+mod sources;
 mod words;
 
+pub(crate) use predict::raise;
+pub(crate) use words::words;
+
 /// Limit of one inference, waiting included.
-const INFERENCE: Duration = Duration::from_secs(30);
+pub(crate) const INFERENCE: Duration = Duration::from_secs(30);
 /// Threads that serve it.
 const WORKERS: usize = 2;
 
@@ -193,6 +197,12 @@ fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/", get().to(page::status))
         .route("/metrics", get().to(metrics::metrics))
+        .route("/sources", get().to(sources::page))
+        .route("/sources", post().to(sources::save))
+        .route("/sources/{id}", get().to(sources::one))
+        .route("/sources/{id}/picture", get().to(sources::picture))
+        .route("/sources/{id}/remove", post().to(sources::remove))
+        .route("/v1/sources", get().to(sources::list))
         .route("/v1/apps", get().to(predict::list))
         .route("/v1/apps/{app:[^/]+(?:/[^/]+)?}/predict", post().to(predict::predict))
         .route("/v2", get().to(oip::server))

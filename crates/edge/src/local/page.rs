@@ -20,7 +20,7 @@ use crate::providers::passed_over;
 const CSP: &str = "default-src 'none'; style-src 'sha256-STYLE'; script-src 'sha256-SCRIPT'; connect-src 'self'; frame-ancestors 'none'; \
                    base-uri 'none'; form-action 'none'";
 
-const STYLE: &str = ":root{color-scheme:light dark;--line:#d5dbe1;--soft:#5b6875;--ok:#1b7f4b;--bad:#c0342b;--warn:#9a6200;--card:#fff;--page:#f4f6f8}\
+pub(super) const STYLE: &str = ":root{color-scheme:light dark;--line:#d5dbe1;--soft:#5b6875;--ok:#1b7f4b;--bad:#c0342b;--warn:#9a6200;--card:#fff;--page:#f4f6f8}\
 @media(prefers-color-scheme:dark){:root{--line:#35404b;--soft:#9aa7b4;--ok:#4cc38a;--bad:#ff8577;--warn:#f0b45a;--card:#182029;--page:#0f151b}}\
 *{box-sizing:border-box}body{margin:0;background:var(--page);font:16px/1.5 system-ui,'Noto Sans SC','PingFang SC','Microsoft YaHei',sans-serif}\
 main{max-width:62rem;margin:0 auto;padding:1.5rem 1rem}h1{font-size:1.4rem;margin:0}h2{font-size:1.05rem;margin:1.5rem 0 .5rem}p{margin:.2rem 0}\
@@ -41,7 +41,7 @@ document.querySelector('main').replaceWith(next);if(held)document.getElementById
 catch{stale.hidden=false}},10000)";
 
 /// Text made safe for HTML.
-fn safe(text: &str) -> String {
+pub(super) fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -73,6 +73,11 @@ fn chinese(header: Option<&str>) -> bool {
         }
     }
     zh > 0.0 && zh >= en
+}
+
+/// Whether a request is answered in Chinese.
+pub(super) fn language(request: &HttpRequest) -> bool {
+    chinese(request.headers().get(ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok()))
 }
 
 /// A time in the machine's own zone, with its offset.
@@ -124,7 +129,7 @@ fn state_words(state: State, zh: bool) -> (&'static str, &'static str) {
 
 /// `GET /`
 pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse {
-    let zh = chinese(request.headers().get(ACCEPT_LANGUAGE).and_then(|v| v.to_str().ok()));
+    let zh = language(&request);
     let t = |chinese: &'static str, english: &'static str| if zh { chinese } else { english };
     let identity = agent.identity();
     let state = agent.state.get();
@@ -229,6 +234,13 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
     ] {
         let _ = write!(html, "<dt>{label}</dt><dd>{value}</dd>");
     }
+    let sources = agent.sources.all();
+    let troubled = sources.iter().filter(|live| live.standing().fault.is_some() || !live.standing().troubles.is_empty()).count();
+    let _ = write!(html, "<dt>{}</dt><dd><a href=\"/sources\">{}</a>", t("摄像机与画面", "Cameras and pictures"), sources.len());
+    if troubled > 0 {
+        let _ = write!(html, " <span class=\"bad\">{} {troubled}</span>", t("有问题", "in trouble:"));
+    }
+    html.push_str("</dd>");
     let _ = write!(
         html,
         "</dl></section><h2 id=\"apps-title\">{}</h2>\
@@ -354,7 +366,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
 }
 
 /// The digest of a style or script for the content security policy.
-fn digest(text: &str) -> String {
+pub(super) fn digest(text: &str) -> String {
     use base64::Engine;
     use sha2::{Digest, Sha256};
     base64::engine::general_purpose::STANDARD.encode(Sha256::digest(text.as_bytes()))

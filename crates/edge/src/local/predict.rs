@@ -1,5 +1,7 @@
 //! `GET /v1/apps` and `POST /v1/apps/{app}/predict`: a picture, CSV or WAV in, results and alarms out.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use app_package::pipeline::Drawn;
@@ -78,13 +80,19 @@ pub(super) async fn predict(
     if let Some(warning) = running.warning() {
         answer.insert("license_warning".to_owned(), json!(warning));
     }
-    let keeper = agent.clone();
-    let (raised, output) = web::block(move || (alarms::raise(&keeper, &running, &source, &output), output))
-        .await
-        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "engine-failed", e.to_string()))?;
-    answer.extend(raised);
+    answer.extend(raise(&agent, &running, &source, &output).await);
     answer.extend(output);
     Ok(HttpResponse::Ok().json(answer))
+}
+
+/// As [`alarms::raise`], beside the thread that serves.
+pub(crate) async fn raise(agent: &Arc<Agent>, running: &Arc<Running>, source: &str, output: &Map<String, Value>) -> Map<String, Value> {
+    if alarms::is_quiet(agent, running, source, output) {
+        return Map::new();
+    }
+    let (keeper, running, source, output) = (agent.clone(), running.clone(), source.to_owned(), output.clone());
+    let raised = tokio::task::spawn_blocking(move || alarms::raise(&keeper, &running, &source, &output)).await;
+    raised.unwrap_or_else(|_| Map::from_iter([("alarm_fault".to_owned(), json!("cancelled"))]))
 }
 
 /// Longest name of a source.

@@ -61,6 +61,12 @@ impl Node {
         self.agent = Some(self.command(arguments).envs(environment.iter().copied()).spawn().unwrap());
     }
 
+    /// As [`Self::start_as`], with what it says in a file.
+    pub fn start_logged(&mut self, arguments: &[&str], environment: &[(&str, &str)], log: &Path) {
+        let log = std::fs::File::create(log).unwrap();
+        self.agent = Some(self.command(arguments).envs(environment.iter().copied()).stderr(log).spawn().unwrap());
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         if let Some(mut agent) = self.agent.take() {

@@ -118,9 +118,16 @@ fn one_of(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, String> {
     values.iter().map(|value| all_of(vec![when(argument, SeccompCmpOp::Eq, *value)?])).collect()
 }
 
+/// Whether the process may become another program. That one is as confined, and it is still no second process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Programs {
+    None,
+    Become,
+}
+
 /// What is allowed; an empty list of rules is any arguments. `own` is the id of this process: signals, limits and processors of another one
 /// are out of reach. `kill(0, …)` is not allowed either, for it means all processes of the group.
-fn allowed(own: u64) -> Result<Vec<(Call, Vec<SeccompRule>)>, String> {
+fn allowed(own: u64, programs: Programs) -> Result<Vec<(Call, Vec<SeccompRule>)>, String> {
     let mut rules: Vec<(Call, Vec<SeccompRule>)> = PLAIN.iter().chain(OLDER).map(|call| (*call, Vec::new())).collect();
     let mut insert = |call: &[Call], conditions: Vec<SeccompRule>| rules.extend(call.iter().map(|call| (*call, conditions.clone())));
     insert(calls![SYS_clone], vec![all_of(vec![when(0, SeccompCmpOp::MaskedEq(CLONE_THREAD), CLONE_THREAD)?])?]);
@@ -142,6 +149,10 @@ fn allowed(own: u64) -> Result<Vec<(Call, Vec<SeccompRule>)>, String> {
     // Without an address: a socket of this process is answered, no other one is reached.
     let answer = SeccompCondition::new(4, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0).map_err(text)?;
     insert(calls![SYS_sendto], vec![all_of(vec![answer])?]);
+    if programs == Programs::Become {
+        // `dup` is `fcntl` with `F_DUPFD`: ffmpeg asks so for its standard input.
+        insert(calls![SYS_execve, SYS_dup], Vec::new());
+    }
     // The other filter answers this call: of two answers the kernel takes the stricter.
     insert(calls![SYS_clone3], Vec::new());
     Ok(rules)
@@ -150,7 +161,7 @@ fn allowed(own: u64) -> Result<Vec<(Call, Vec<SeccompRule>)>, String> {
 /// The two filters, in the order of their installation: the list comes last, for it does not allow to install filters. `clone3` hides its
 /// flags in memory, so it is answered with `ENOSYS` by a filter of its own, whereupon the C library uses `clone`, whose flags can be seen:
 /// threads pass, processes do not.
-fn programs(arch: TargetArch, clone3: i64, listed: BTreeMap<i64, Vec<SeccompRule>>) -> Result<[BpfProgram; 2], String> {
+fn filters(arch: TargetArch, clone3: i64, listed: BTreeMap<i64, Vec<SeccompRule>>) -> Result<[BpfProgram; 2], String> {
     let no_clone3 = BTreeMap::from([(clone3, Vec::new())]);
     let absent = SeccompFilter::new(no_clone3, SeccompAction::Allow, SeccompAction::Errno(ENOSYS), arch).map_err(text)?;
     let listed = SeccompFilter::new(listed, SeccompAction::Errno(EPERM), SeccompAction::Allow, arch).map_err(text)?;
@@ -159,10 +170,10 @@ fn programs(arch: TargetArch, clone3: i64, listed: BTreeMap<i64, Vec<SeccompRule
 }
 
 /// Installs the filters on all threads, for ever.
-pub fn filter() -> Result<(), String> {
+pub fn filter(programs: Programs) -> Result<(), String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(text)?;
-    let listed = allowed(u64::from(std::process::id()))?.into_iter().map(|((_, number), rules)| (number, rules)).collect();
-    for program in programs(arch, libc::SYS_clone3, listed)? {
+    let listed = allowed(u64::from(std::process::id()), programs)?.into_iter().map(|((_, number), rules)| (number, rules)).collect();
+    for program in filters(arch, libc::SYS_clone3, listed)? {
         seccompiler::apply_filter_all_threads(&program).map_err(text)?;
     }
     Ok(())

@@ -1,0 +1,454 @@
+//! The node's page of cameras, video files and pictures: what they do, a form for each, and a test with the live picture.
+//!
+//! Invariants: a password that was typed is never shown again; a live picture is made small, only while somebody asks, and stored nowhere; what
+//! the page names on this machine lies in the folder `media`, for whoever reaches this page may be less than the agent.
+
+use std::fmt::Write;
+use std::path::Component;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY};
+use actix_web::{HttpRequest, HttpResponse, web};
+use app_package::pipeline::Drawn;
+use image::{DynamicImage, RgbImage};
+use inference::draw;
+use inference::output::AppOutput;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use super::page::{STYLE, digest, language, safe};
+use super::words::words;
+use super::{ApiError, Shared};
+use crate::agent::Agent;
+use crate::fault::Fault;
+use crate::sources::config::{Binding, Kind, Login, Source};
+use crate::sources::live::{Fares, Live};
+use crate::sources::media;
+
+/// As the status page's, with forms to this API and the live picture.
+const CSP: &str =
+    "default-src 'none'; style-src 'sha256-STYLE'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+/// Live pictures that are made at a time.
+const PICTURES: usize = 2;
+
+fn count(of: &AtomicU64) -> u64 {
+    of.load(Ordering::Relaxed)
+}
+
+/// `GET /v1/sources`: what each source does, and what its apps found last.
+pub(super) async fn list(agent: Shared) -> HttpResponse {
+    let all = agent.sources.all();
+    let faults = agent.sources.faults();
+    let faults: Vec<Value> = faults.iter().map(|fault| json!({ "code": fault.code, "message": fault.message })).collect();
+    HttpResponse::Ok().json(json!({ "sources": all.iter().map(|live| described(live)).collect::<Vec<_>>(), "faults": faults }))
+}
+
+fn told(fault: &Fault) -> Value {
+    json!({ "code": fault.code, "error": fault.message })
+}
+
+fn described(live: &Live) -> Value {
+    let standing = live.standing();
+    let frame = live.newest();
+    let app = |(name, fares): (&String, &Arc<Fares>)| {
+        json!({
+            "app": name, "answered": count(&fares.answered), "dropped": count(&fares.dropped), "late": count(&fares.late),
+            "unusable": count(&fares.unusable),
+            "last": fares.last().map(|last| last.unwrap_or_else(|fault| told(&fault))),
+        })
+    };
+    json!({
+        "id": live.source.id, "name": live.source.title(), "kind": live.source.kind, "address": live.source.address, "rate": live.source.rate,
+        "has_login": live.login.is_some(), "codec": standing.codec, "fault": standing.fault.as_ref().map(told),
+        "size": frame.as_ref().map(|frame| [frame.pixels.width, frame.pixels.height]), "time": frame.as_ref().map(|frame| frame.time),
+        "troubles": standing.troubles.iter().map(|trouble| trouble.as_str()).collect::<Vec<_>>(), "decoder": standing.decoder,
+        "frames": count(&live.decoded), "skipped": count(&live.skipped), "restarts": count(&live.restarts),
+        "apps": live.apps.iter().map(app).collect::<Vec<_>>(),
+    })
+}
+
+/// A page around its content; `again` has it asked for anew after so many seconds.
+fn document(zh: bool, title: &str, again: Option<u32>, content: &str) -> HttpResponse {
+    let again = again.map(|seconds| format!("<meta http-equiv=\"refresh\" content=\"{seconds}\">")).unwrap_or_default();
+    let html = format!(
+        "<!doctype html><html lang=\"{}\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         {again}<title>{title}</title><style>{STYLE}</style></head><body><main><h1>{title}</h1>{content}</main></body></html>",
+        if zh { "zh-CN" } else { "en" },
+        title = safe(title)
+    );
+    HttpResponse::Ok()
+        .content_type("text/html; charset=utf-8")
+        .insert_header((CONTENT_SECURITY_POLICY, CSP.replace("STYLE", &digest(STYLE))))
+        .insert_header((REFERRER_POLICY, "same-origin"))
+        .body(html)
+}
+
+fn warned(fault: &Fault, zh: bool) -> String {
+    let meaning = words(&fault.code, zh).unwrap_or_default();
+    format!("<span class=\"bad\">{meaning} <code>{}</code></span> <span class=\"soft\">{}</span>", safe(&fault.code), safe(&fault.message))
+}
+
+/// One line that says how a source stands.
+fn standing(live: &Live, zh: bool) -> String {
+    let standing = live.standing();
+    if let Some(fault) = &standing.fault {
+        return warned(fault, zh);
+    }
+    let mut line = match live.newest() {
+        None => format!("<span class=\"warn\">{}</span>", if zh { "正在连接" } else { "Connecting" }),
+        Some(frame) => format!(
+            "<span class=\"ok\">{}</span> {} × {} {}",
+            if zh { "有画面" } else { "Pictures come" },
+            frame.pixels.width,
+            frame.pixels.height,
+            standing.codec
+        ),
+    };
+    for trouble in &standing.troubles {
+        let code = format!("picture-{}", trouble.as_str());
+        let _ = write!(line, "<p class=\"bad\">{} <code>{code}</code></p>", words(&code, zh).unwrap_or_default());
+    }
+    line
+}
+
+/// How the apps of a source fare.
+fn apps(live: &Live, zh: bool) -> String {
+    let mut lines = String::new();
+    for (name, fares) in &live.apps {
+        let [answered, dropped, late, unusable] = [&fares.answered, &fares.dropped, &fares.late, &fares.unusable].map(count);
+        let line = if zh {
+            format!("已分析 {answered}，忙时跳过 {dropped}，过期 {late}，画面不可用 {unusable}")
+        } else {
+            format!("{answered} analysed, {dropped} passed over while busy, {late} too late, {unusable} not usable")
+        };
+        let fault = fares.last().and_then(Result::err).map(|fault| format!("<p>{}</p>", warned(&fault, zh))).unwrap_or_default();
+        let _ = write!(lines, "<p><code>{}</code> <span class=\"soft\">{line}</span></p>{fault}", safe(name));
+    }
+    lines
+}
+
+/// `GET /sources`
+pub(super) async fn page(request: HttpRequest, agent: Shared) -> HttpResponse {
+    let zh = language(&request);
+    let t = |chinese: &'static str, english: &'static str| if zh { chinese } else { english };
+    let mut html = format!("<p><a href=\"/\">{}</a></p>", t("节点状态", "Status of the node"));
+    for fault in agent.sources.faults() {
+        let _ = write!(html, "<p>{}</p>", warned(&fault, zh));
+    }
+    let all = agent.sources.all();
+    if !all.is_empty() {
+        let heads = [t("数据源", "Source"), t("状态", "State"), t("应用", "Apps"), t("帧", "Frames")];
+        let _ = write!(html, "<section class=\"card\"><table><thead><tr><th>{}</th></tr></thead><tbody>", heads.join("</th><th>"));
+        for live in &all {
+            let source = &live.source;
+            let _ = write!(
+                html,
+                "<tr><td><a href=\"/sources/{id}\">{}</a><p class=\"soft\"><code>{}</code></p></td><td>{}</td><td>{}</td><td class=\"n\">{}</td></tr>",
+                safe(source.title()),
+                safe(&source.address),
+                standing(live, zh),
+                apps(live, zh),
+                count(&live.decoded),
+                id = safe(&source.id),
+            );
+        }
+        html.push_str("</tbody></table></section>");
+    }
+    let _ = write!(html, "<h2>{}</h2>{}", t("添加数据源", "Add a source"), form(&agent, None, zh));
+    document(zh, t("摄像机与画面", "Cameras and pictures"), None, &html)
+}
+
+/// The form of a source; empty for a new one.
+fn form(agent: &Agent, live: Option<&Live>, zh: bool) -> String {
+    let t = |chinese: &'static str, english: &'static str| if zh { chinese } else { english };
+    let source = live.map(|live| &live.source);
+    let text = |of: &dyn Fn(&Source) -> String| source.map(|source| safe(&of(source))).unwrap_or_default();
+    let mut html = String::from("<form method=\"post\" action=\"/sources\" class=\"card\" autocomplete=\"off\"><dl>");
+    let mut row = |name: &str, label: &str, control: String| {
+        let _ = write!(html, "<dt><label for=\"{name}\">{label}</label></dt><dd>{control}</dd>");
+    };
+    let field = |name: &str, kind: &str, value: &str, more: &str| {
+        format!("<input id=\"{name}\" name=\"{name}\" type=\"{kind}\" value=\"{value}\" {more}>")
+    };
+    let fixed = if source.is_some() { "readonly" } else { "required pattern=\"[a-z0-9\\-]{1,60}\"" };
+    row("id", t("编号（小写字母、数字、-）", "Id (lower-case letters, digits, -)"), field("id", "text", &text(&|s| s.id.clone()), fixed));
+    row("name", t("名称", "Name"), field("name", "text", &text(&|s| s.name.clone()), ""));
+    let mut options = String::new();
+    for kind in Kind::ALL {
+        let label = match kind {
+            Kind::Rtsp => t("摄像机（RTSP）", "Camera (RTSP)"),
+            Kind::File => t("视频文件，循环播放", "Video file, over and over"),
+            Kind::Snapshot => t("抓拍（HTTP）", "Snapshots (HTTP)"),
+            Kind::Folder => t("图片文件夹", "Folder of pictures"),
+        };
+        let chosen = if source.is_some_and(|source| source.kind == kind) { " selected" } else { "" };
+        let _ = write!(options, "<option value=\"{}\"{chosen}>{label}</option>", kind.as_str());
+    }
+    row("kind", t("类型", "Kind"), format!("<select id=\"kind\" name=\"kind\">{options}</select>"));
+    row(
+        "address",
+        t("地址，或 media 目录中的路径", "Address, or path in the folder media"),
+        field("address", "text", &text(&|s| s.address.clone()), "required size=\"50\""),
+    );
+    row("user", t("用户名", "User name"), field("user", "text", "", ""));
+    let stored = live.is_some_and(|live| live.login.is_some());
+    let hint = if stored { t("已保存；留空则不变", "stored; empty leaves it") } else { "" };
+    row(
+        "password",
+        t("密码", "Password"),
+        format!("{} <span class=\"soft\">{hint}</span>", field("password", "password", "", "autocomplete=\"new-password\"")),
+    );
+    let rate = source.map_or(5.0, |source| source.rate);
+    row("rate", t("每秒帧数", "Frames a second"), field("rate", "number", &rate.to_string(), "min=\"0.01\" max=\"30\" step=\"0.01\""));
+    html.push_str("</dl>");
+    for running in agent.apps.all() {
+        let name = running.wanted.app();
+        let bound = source.and_then(|source| {
+            source.apps.iter().find(|binding| agent.apps.find(&binding.app).is_some_and(|a| a.wanted.id == running.wanted.id))
+        });
+        let scene = bound.map(|binding| serde_json::to_string(&binding.scene).unwrap_or_default()).unwrap_or_default();
+        let scene = if scene == "{}" { String::new() } else { scene };
+        let _ = write!(
+            html,
+            "<p><label><input type=\"checkbox\" name=\"app\" value=\"{name}\"{}> {} <code>{name}</code></label></p>",
+            if bound.is_some() { " checked" } else { "" },
+            safe(running.manifest.title.get(t("zh", "en"))),
+            name = safe(name)
+        );
+        let _ = write!(
+            html,
+            "<p><label class=\"soft\">{} <input name=\"place:{name}\" type=\"text\" value=\"{}\"></label></p>",
+            t("地点", "Place"),
+            safe(bound.map(|binding| binding.place.as_str()).unwrap_or_default()),
+            name = safe(name)
+        );
+        let drawn = !running.manifest.scene.zones.is_empty() || !running.manifest.scene.lines.is_empty();
+        if drawn {
+            let ids =
+                running.manifest.scene.zones.iter().map(|zone| &*zone.id).chain(running.manifest.scene.lines.iter().map(|line| &*line.id));
+            let _ = write!(
+                html,
+                "<p><label class=\"soft\">{} ({})<br><textarea name=\"scene:{name}\" rows=\"3\" cols=\"60\" placeholder='{{\"zones\":{{\"id\":[[0,0],[1,0],[1,1]]}}}}'>{}</textarea></label></p>",
+                t("区域与线，JSON，坐标 0–1", "Zones and lines, JSON, shares 0–1"),
+                safe(&ids.collect::<Vec<_>>().join(", ")),
+                safe(&scene),
+                name = safe(name)
+            );
+        }
+    }
+    let _ = write!(html, "<p><button>{}</button></p></form>", t("保存", "Save"));
+    html
+}
+
+fn known(agent: &Agent, id: &str) -> Result<Arc<Live>, ApiError> {
+    agent.sources.get(id).ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "source-unknown", format!("no source {id:?}")))
+}
+
+/// `GET /sources/{id}`: the form of a source. With `?test=APP` its live picture instead, with what the app finds.
+pub(super) async fn one(request: HttpRequest, agent: Shared, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let zh = language(&request);
+    let t = |chinese: &'static str, english: &'static str| if zh { chinese } else { english };
+    let live = known(&agent, &path)?;
+    let (id, title) = (safe(&live.source.id), live.source.title());
+    if let Some(app) = asked(&request, "test") {
+        let fares = live.apps.get(&app);
+        let found = match fares.and_then(|fares| fares.last()) {
+            None => String::new(),
+            Some(Err(fault)) => warned(&fault, zh),
+            Some(Ok(answer)) => format!("<pre>{}</pre>", safe(&serde_json::to_string_pretty(&answer).unwrap_or_default())),
+        };
+        let content = format!(
+            "<p><a href=\"/sources/{id}\">{}</a></p><p>{}</p><img alt=\"{}\" src=\"/sources/{id}/picture?app={}\" width=\"960\">{found}",
+            t("停止测试", "End the test"),
+            standing(&live, zh),
+            t("实时画面", "Live picture"),
+            safe(&encoded(&app)),
+        );
+        return Ok(document(zh, title, Some(2), &content));
+    }
+    let mut html =
+        format!("<p><a href=\"/sources\">{}</a></p><p>{}</p>{}", t("全部数据源", "All sources"), standing(&live, zh), apps(&live, zh));
+    let tests = std::iter::once(String::new()).chain(live.apps.keys().cloned());
+    for app in tests {
+        let label = if app.is_empty() {
+            t("查看实时画面", "Show the live picture").to_owned()
+        } else {
+            format!("{} {}", t("测试", "Test"), safe(&app))
+        };
+        let _ = write!(html, "<p><a href=\"/sources/{id}?test={}\">{label}</a></p>", safe(&encoded(&app)));
+    }
+    html.push_str(&form(&agent, Some(&live), zh));
+    let _ = write!(
+        html,
+        "<form method=\"post\" action=\"/sources/{id}/remove\"><button>{}</button></form>",
+        t("移除此数据源", "Remove this source")
+    );
+    Ok(document(zh, title, None, &html))
+}
+
+/// A field of the query.
+fn asked(request: &HttpRequest, name: &str) -> Option<String> {
+    let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string()).ok()?;
+    query.into_inner().into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+/// Text for a query.
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() || b"-_.".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}
+
+/// `GET /sources/{id}/picture`: the newest frame, small, with what `?app=` found last.
+pub(super) async fn picture(request: HttpRequest, agent: Shared, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    static TURNS: OnceLock<Semaphore> = OnceLock::new();
+    let live = known(&agent, &path)?;
+    let frame = live.newest().ok_or_else(|| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "source-silent", "no picture has come yet"))?;
+    let busy = |_| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "api-busy", "other live pictures are being made");
+    let _turn = TURNS.get_or_init(|| Semaphore::new(PICTURES)).try_acquire().map_err(busy)?;
+    let app = asked(&request, "app").unwrap_or_default();
+    let drawn = live.source.apps.iter().find(|binding| binding.app == app).map(|binding| binding.scene.clone()).unwrap_or_default();
+    let found = live.apps.get(&app).and_then(|fares| fares.last()).and_then(Result::ok);
+    let made = web::block(move || {
+        let found: AppOutput = found.and_then(|found| serde_json::from_value(found).ok()).unwrap_or_default();
+        let pixels = &frame.pixels;
+        let picture = RgbImage::from_raw(pixels.width, pixels.height, pixels.rgb.clone()).map(DynamicImage::from)?;
+        draw::still(&picture, &drawn, &found.detections).ok()
+    });
+    let failed = || ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "engine-failed", "the picture could not be made");
+    let jpeg = made.await.ok().flatten().ok_or_else(failed)?;
+    Ok(HttpResponse::Ok().content_type("image/jpeg").body(jpeg))
+}
+
+type Fields = web::Form<Vec<(String, String)>>;
+
+fn invalid(why: impl Into<String>) -> ApiError {
+    ApiError::bad("source-invalid", why)
+}
+
+/// A source out of the form, with the login where one was typed. Code `source-invalid`.
+fn read(fields: &[(String, String)]) -> Result<(Source, Option<Login>), ApiError> {
+    let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.trim()).unwrap_or_default();
+    let mut apps = Vec::new();
+    for (_, app) in fields.iter().filter(|(key, _)| key == "app") {
+        let drawn = field(&format!("scene:{app}"));
+        let scene: Drawn = if drawn.is_empty() {
+            Drawn::default()
+        } else {
+            serde_json::from_str(drawn).map_err(|e| invalid(format!("scene:{app}: {e}")))?
+        };
+        apps.push(Binding { app: app.clone(), place: field(&format!("place:{app}")).to_owned(), scene });
+    }
+    let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == field("kind")).ok_or_else(|| invalid("kind"))?;
+    let source = Source {
+        id: field("id").to_owned(),
+        name: field("name").to_owned(),
+        kind,
+        address: field("address").to_owned(),
+        rate: field("rate").parse().map_err(|_| invalid("rate: a number"))?,
+        apps,
+    };
+    let (user, password) = (field("user"), fields.iter().find(|(key, _)| key == "password").map(|(_, p)| p.as_str()).unwrap_or_default());
+    let typed = !user.is_empty() || !password.is_empty();
+    Ok((source, typed.then(|| Login { user: user.to_owned(), password: password.to_owned() })))
+}
+
+/// A path that stays in its folder, by its words.
+fn stays(path: &str) -> bool {
+    let path = std::path::Path::new(path);
+    path.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+async fn changed<T>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, ApiError>
+where
+    T: Send + 'static,
+{
+    let done = web::block(work).await.map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "cancelled", e.to_string()))?;
+    done.map_err(|fault| if fault.code == "source-invalid" { invalid(fault.message) } else { fault.into() })
+}
+
+/// `POST /sources`: adds a source, or changes it.
+pub(super) async fn save(agent: Shared, fields: Fields) -> Result<HttpResponse, ApiError> {
+    let (source, login) = read(&fields)?;
+    for binding in &source.apps {
+        let running = agent.apps.find(&binding.app);
+        if let Some(why) = running.and_then(|running| running.manifest.scene.refusal(&binding.scene)) {
+            return Err(invalid(format!("scene:{}: {why}", binding.app)));
+        }
+    }
+    let keeper = agent.clone();
+    changed(move || {
+        let data = &keeper.config.data;
+        keeper.sources.change(data, |settings| {
+            let same =
+                settings.sources.iter().any(|known| known.id == source.id && known.kind == source.kind && known.address == source.address);
+            if source.kind.is_local() && !same && !(stays(&source.address) && media(data).is_ok()) {
+                return Err(Fault::new(
+                    "source-invalid",
+                    "source",
+                    "address: a path in the folder media; other places are named in sources.json",
+                ));
+            }
+            crate::sources::config::put(settings, source, login)
+        })
+    })
+    .await?;
+    Ok(HttpResponse::SeeOther().insert_header((LOCATION, "/sources")).finish())
+}
+
+/// `POST /sources/{id}/remove`
+pub(super) async fn remove(agent: Shared, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+    let (keeper, id) = (agent.clone(), path.into_inner());
+    changed(move || {
+        keeper.sources.change(&keeper.config.data, |settings| {
+            settings.sources.retain(|source| source.id != id);
+            Ok(())
+        })
+    })
+    .await?;
+    Ok(HttpResponse::SeeOther().insert_header((LOCATION, "/sources")).finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_read_with_its_apps_and_their_drawings() {
+        let fields = [
+            ("id", "belt-3"),
+            ("name", "3号皮带"),
+            ("kind", "rtsp"),
+            ("address", " rtsp://h/1 "),
+            ("user", "u"),
+            ("password", " p "),
+            ("rate", "2.5"),
+            ("app", "acme/belt"),
+            ("scene:acme/belt", "{\"zones\":{\"a\":[[0,0],[1,0],[1,1]]}}"),
+            ("place:acme/belt", "机头"),
+            ("scene:acme/other", "x"),
+        ];
+        let fields: Vec<(String, String)> = fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let (source, login) = read(&fields).unwrap();
+        assert_eq!((source.address.as_str(), source.rate, source.apps.len()), ("rtsp://h/1", 2.5, 1));
+        assert_eq!((source.apps[0].place.as_str(), source.apps[0].scene.zones["a"].len()), ("机头", 3));
+        assert_eq!(login, Some(Login { user: "u".into(), password: " p ".into() }), "spaces may belong to a password");
+        let wrong = |key: &str, value: &str| {
+            let fields: Vec<_> = fields.iter().map(|(k, v)| (k.clone(), if k == key { value.to_owned() } else { v.clone() })).collect();
+            read(&fields).unwrap_err().to_string()
+        };
+        for (key, value) in [("kind", "webcam"), ("rate", "often"), ("scene:acme/belt", "{\"zone\":1}")] {
+            assert!(wrong(key, value).starts_with("source-invalid"), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_page_names_nothing_outside_of_the_folder() {
+        for path in ["/etc/passwd", "../identity.json", "a/../../b", ".", ""] {
+            assert!(!stays(path) || path.is_empty(), "{path}");
+        }
+        assert!(stays("belt/1.mp4"));
+    }
+}

@@ -1,0 +1,121 @@
+//! An app that looks at a source: the newest frame to the app's process, its answer and its alarms back.
+//!
+//! Invariants: an app that is busy misses frames, which are counted, and delays no other app; a frame that is too old is not judged by; a picture
+//! in which nothing can be seen is never answered "clean", but `picture-not-usable`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use app_package::manifest::InputKind;
+use serde_json::{Map, Value, json};
+
+use super::config::Binding;
+use super::live::{Fares, Frame, Live, OLDEST};
+use crate::agent::Agent;
+use crate::apps::Running;
+use crate::fault::Fault;
+use crate::local::{INFERENCE, raise, words};
+use crate::wire::Request;
+
+/// Shows frames to an app for as long as the source lives.
+pub async fn feed(agent: Arc<Agent>, live: Arc<Live>, binding: Binding, fares: Arc<Fares>) {
+    let mut frames = live.frames.subscribe();
+    while frames.changed().await.is_ok() {
+        let Some(frame) = frames.borrow_and_update().clone() else { continue };
+        let missed = frame.number.saturating_sub(fares.seen.load(Ordering::Relaxed) + 1);
+        fares.dropped.fetch_add(missed, Ordering::Relaxed);
+        let answer = look(&agent, &live, &binding, &fares, &frame).await;
+        if let Some(answer) = answer {
+            fares.note(answer);
+        }
+        fares.seen.store(frame.number, Ordering::Relaxed);
+    }
+}
+
+fn fault(code: &'static str, message: String) -> Fault {
+    Fault::new(code, "source", message)
+}
+
+/// The app that a binding names, with what is drawn for it. Codes `app-not-running`, `input-not-taken`, `scene-invalid`.
+fn app(agent: &Agent, binding: &Binding) -> Result<Arc<Running>, Fault> {
+    let running = agent.apps.find(&binding.app);
+    let running = running.ok_or_else(|| fault("app-not-running", format!("no app {:?} runs here", binding.app)))?;
+    if !matches!(running.manifest.input, InputKind::Image | InputKind::Video) {
+        return Err(fault("input-not-taken", format!("{} takes no pictures", running.wanted.app())));
+    }
+    match running.manifest.scene.refusal(&binding.scene) {
+        Some(why) => Err(fault("scene-invalid", why)),
+        None => Ok(running),
+    }
+}
+
+/// One frame; `None` where it is too old to be looked at.
+async fn look(agent: &Arc<Agent>, live: &Live, binding: &Binding, fares: &Fares, frame: &Frame) -> Option<Result<Value, Fault>> {
+    if frame.received.elapsed() > OLDEST {
+        fares.late.fetch_add(1, Ordering::Relaxed);
+        return None;
+    }
+    let running = match app(agent, binding) {
+        Ok(running) => running,
+        Err(fault) => return Some(Err(fault)),
+    };
+    if let Some(trouble) = frame.unusable() {
+        fares.unusable.fetch_add(1, Ordering::Relaxed);
+        if running.manifest.safety {
+            raise(agent, &running, &live.source.id, &camera_blind(live, frame)).await;
+        }
+        return Some(Err(fault("picture-not-usable", format!("the picture is {}", trouble.as_str()))));
+    }
+    let pixels = &frame.pixels;
+    let place = if binding.place.is_empty() { running.wanted.place.clone() } else { binding.place.clone() };
+    let request = Request::Frame {
+        source: live.source.id.clone(),
+        width: pixels.width,
+        height: pixels.height,
+        at_ms: u64::try_from(live.at(frame).as_millis()).unwrap_or(u64::MAX),
+        params: running.values.clone(),
+        place,
+        scene: binding.scene.clone(),
+    };
+    let started = Instant::now();
+    let answer = running.process.call(&request, &pixels.rgb, INFERENCE).await;
+    running.stats.record(answer.is_ok(), started.elapsed());
+    let output = answer.and_then(|(_, bytes)| {
+        serde_json::from_slice::<Map<String, Value>>(&bytes).map_err(|e| Fault::new("engine-failed", "app", e.to_string()))
+    });
+    let mut output = match output {
+        Ok(output) => output,
+        Err(fault) => return Some(Err(fault)),
+    };
+    output.extend(about(live, frame));
+    fares.answered.fetch_add(1, Ordering::Relaxed);
+    output.extend(raise(agent, &running, &live.source.id, &output).await);
+    Some(Ok(Value::Object(output)))
+}
+
+/// What an answer says of its frame.
+fn about(live: &Live, frame: &Frame) -> Map<String, Value> {
+    let mut about = Map::from_iter([
+        ("source".to_owned(), json!(live.source.id)),
+        ("time".to_owned(), json!(frame.time)),
+        ("size".to_owned(), json!([frame.pixels.width, frame.pixels.height])),
+    ]);
+    // The app goes on: that nobody can trust it wholly is told.
+    if let Some(trouble) = frame.troubles.first() {
+        about.insert("doubtful".to_owned(), json!(trouble.as_str()));
+    }
+    about
+}
+
+/// The alarm of an app of safety class that sees nothing.
+fn camera_blind(live: &Live, frame: &Frame) -> Map<String, Value> {
+    let (trouble, name) = (frame.unusable().map_or("", super::Trouble::as_str), live.source.title());
+    let text = json!({
+        "zh": format!("{name}：画面不可用（{}），安全应用无法判断", words(&format!("picture-{trouble}"), true).unwrap_or_default()),
+        "en": format!("{name}: the picture is {trouble}; the safety app cannot judge by it"),
+    });
+    let mut output = about(live, frame);
+    output.insert("alarms".to_owned(), json!([{ "rule": "camera-blind", "level": "warning", "text": text }]));
+    output
+}

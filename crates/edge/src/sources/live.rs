@@ -1,0 +1,169 @@
+//! What is known of a source while it runs, and its newest frame: one slot, overwritten, never a queue.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::config::{Kind, Login, Source};
+use super::decoder::Pixels;
+use super::health::{Judge, Trouble, grey};
+use crate::clock::Clock;
+use crate::fault::Fault;
+
+/// A frame older than this is not analysed.
+pub const OLDEST: Duration = Duration::from_secs(2);
+/// Time between two looks at the health of the picture.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// One picture of a source. A frame is decoded once, and shared by all that look at it.
+pub struct Frame {
+    /// From 1, without a gap.
+    pub number: u64,
+    /// When the newest bytes that it may be made of were received.
+    pub received: Instant,
+    /// The same by the node's clock.
+    pub time: DateTime<Utc>,
+    pub pixels: Pixels,
+    /// What is wrong with the picture; an app that is asked all the same may be deceived.
+    pub troubles: Vec<Trouble>,
+}
+
+impl Frame {
+    /// Why no app may judge by it.
+    pub fn unusable(&self) -> Option<Trouble> {
+        self.troubles.iter().copied().find(|trouble| trouble.blinds())
+    }
+}
+
+/// How an app fares with a source.
+#[derive(Default)]
+pub struct Fares {
+    /// Frames that the app has answered.
+    pub answered: AtomicU64,
+    /// Frames that came while it was busy.
+    pub dropped: AtomicU64,
+    /// Frames that were too old when it came to them.
+    pub late: AtomicU64,
+    /// Frames that were not shown to it, for they were black or stood still.
+    pub unusable: AtomicU64,
+    /// Number of the last frame that it is done with.
+    pub seen: AtomicU64,
+    last: Mutex<Option<Result<Value, Fault>>>,
+}
+
+impl Fares {
+    /// The app's last answer, or why there is none.
+    pub fn last(&self) -> Option<Result<Value, Fault>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn note(&self, last: Result<Value, Fault>) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+    }
+}
+
+/// Where a source stands.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Why it does not run; none while it does, or has only begun.
+    pub fault: Option<Fault>,
+    /// What the stream is, for example `H.264`.
+    pub codec: &'static str,
+    pub troubles: Vec<Trouble>,
+    /// Process id of the decoder.
+    pub decoder: Option<u32>,
+}
+
+struct Health {
+    judge: Judge,
+    looked: Instant,
+}
+
+/// A source that runs.
+pub struct Live {
+    pub source: Source,
+    pub login: Option<Login>,
+    pub frames: watch::Sender<Option<Arc<Frame>>>,
+    /// By the name of the app in the binding.
+    pub apps: BTreeMap<String, Arc<Fares>>,
+    /// Frames that came.
+    pub decoded: AtomicU64,
+    /// Pieces of the stream that were thrown away, for the decoder did not keep up.
+    pub skipped: AtomicU64,
+    /// Times that it was begun anew.
+    pub restarts: AtomicU64,
+    began: Instant,
+    clock: Arc<Clock>,
+    standing: Mutex<Standing>,
+    health: Mutex<Health>,
+}
+
+impl Live {
+    pub fn new(source: Source, login: Option<Login>, clock: Arc<Clock>) -> Self {
+        let apps = source.apps.iter().map(|binding| (binding.app.clone(), Arc::default())).collect();
+        let now = Instant::now();
+        Self {
+            source,
+            login,
+            frames: watch::Sender::new(None),
+            apps,
+            decoded: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            restarts: AtomicU64::new(0),
+            began: now,
+            clock,
+            standing: Mutex::default(),
+            health: Mutex::new(Health { judge: Judge::default(), looked: now }),
+        }
+    }
+
+    fn standing_mut(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn standing(&self) -> Standing {
+        self.standing_mut().clone()
+    }
+
+    pub fn set(&self, change: impl FnOnce(&mut Standing)) {
+        change(&mut self.standing_mut());
+    }
+
+    /// The newest frame.
+    pub fn newest(&self) -> Option<Arc<Frame>> {
+        self.frames.borrow().clone()
+    }
+
+    /// Time since the source began.
+    pub fn at(&self, frame: &Frame) -> Duration {
+        frame.received.saturating_duration_since(self.began)
+    }
+
+    /// Puts a frame into the slot, in the place of the one before; gives its number. Whether it can be trusted is judged once a second.
+    pub fn show(&self, pixels: Pixels, received: Instant) -> u64 {
+        let troubles = {
+            let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+            // Pictures of a folder are of no one camera.
+            let judged = self.source.kind != Kind::Folder;
+            if judged && (health.judge.is_new() || received.saturating_duration_since(health.looked) >= LOOK) {
+                health.looked = received;
+                let grey = grey(&pixels);
+                health.judge.look(&grey, received);
+            }
+            health.judge.troubles().collect::<Vec<_>>()
+        };
+        let number = self.decoded.fetch_add(1, Ordering::Relaxed) + 1;
+        self.set(|standing| {
+            standing.fault = None;
+            standing.troubles.clone_from(&troubles);
+        });
+        let frame = Frame { number, received, time: self.clock.now(), pixels, troubles };
+        self.frames.send_replace(Some(Arc::new(frame)));
+        number
+    }
+}
