@@ -1,6 +1,4 @@
 # Alarms and plots of the operator.
-telemetry-alarms-title = Alarms
-telemetry-alarms-text = What the apps on your nodes have seen. Each alarm leads back to the deployment and to the exact release that raised it.
 telemetry-level = Level
 telemetry-at-second = in the clip at
 telemetry-level-all = All levels
@@ -8,14 +6,10 @@ telemetry-level-notice = Notice
 telemetry-level-warning = Warning
 telemetry-level-critical = Critical
 telemetry-filter = Filter
-telemetry-all-apps = Alarms of all apps
 telemetry-alarm = Alarm
 telemetry-place = Place
 telemetry-source = App and release
 telemetry-at = Raised
-telemetry-seen = What the app saw
-telemetry-empty = No alarms
-telemetry-empty-text = As soon as a rule of a deployed app fires on a node, its alarm appears here.
 telemetry-plot-cpu = Processor load
 telemetry-plot-p50 = Median
 telemetry-plot-p95 = 95th percentile

@@ -1,6 +1,4 @@
 # 使用方的告警与曲线。
-telemetry-alarms-title = 告警
-telemetry-alarms-text = 各节点上的应用所发现的情况。每条告警都可追溯到部署和发出它的确切版本。
 telemetry-level = 级别
 telemetry-at-second = 片段中的时刻
 telemetry-level-all = 全部级别
@@ -8,14 +6,10 @@ telemetry-level-notice = 提示
 telemetry-level-warning = 警告
 telemetry-level-critical = 严重
 telemetry-filter = 筛选
-telemetry-all-apps = 全部应用的告警
 telemetry-alarm = 告警
 telemetry-place = 地点
 telemetry-source = 应用与版本
 telemetry-at = 发生时间
-telemetry-seen = 应用识别结果
-telemetry-empty = 暂无告警
-telemetry-empty-text = 已部署应用的规则在节点上触发后，告警会立即显示在这里。
 telemetry-plot-cpu = 处理器负载
 telemetry-plot-p50 = 中位数
 telemetry-plot-p95 = 95 分位

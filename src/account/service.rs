@@ -18,8 +18,8 @@ use crate::base::ids;
 use crate::base::networks::network_of;
 
 pub use super::sessions::{
-    authenticate_credential, authenticate_session, authenticate_session_used, authenticate_token, end_session, idle_since, list_sessions,
-    sign_out, sign_out_elsewhere, still_holds, switch_organization,
+    authenticate_credential, authenticate_screen, authenticate_session, authenticate_session_used, authenticate_token, end_session,
+    idle_since, list_sessions, sign_out, sign_out_elsewhere, still_holds, switch_organization,
 };
 pub use super::sign_in::{Browser, SignedIn, sign_in, sign_in_on};
 pub use super::store::{find_organization_by_slug, find_user_by_email, get_organization};

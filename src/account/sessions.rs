@@ -14,7 +14,7 @@ use crate::base::app::App;
 use crate::base::auth::policy::{self, Action, Scope};
 use crate::base::auth::{Actor, Person, Via};
 use crate::base::db::{Conn, Timestamp, Touched};
-use crate::base::error::{Error, Result, exactly_one};
+use crate::base::error::{Error, Kind, Result, exactly_one};
 use crate::base::ids;
 
 /// The last use of a session or token is noted at most this often: each note is a write.
@@ -176,6 +176,17 @@ pub async fn authenticate_token(app: &App, token: &str) -> Result<Actor> {
     let (actor, token) = token_actor(app, now, move |conn| store::find_token(conn, &asked, now)).await?;
     app.known_tokens.keep(hash, (mark, now), token.expires_at, &token.id, &actor);
     Ok(actor)
+}
+
+/// The actor of a screen that was signed in with a token; nobody where the token is over, as of a session. A cookie is sent along by whatever page
+/// of another site, so a token that opens more than the wall counts for nothing here.
+pub async fn authenticate_screen(app: &App, token: &str) -> Result<Actor> {
+    match authenticate_token(app, token).await {
+        Ok(actor) if matches!(&actor, Actor::Person(_, Via::Token { scopes, .. }) if scopes.as_slice() == [Scope::Wall]) => Ok(actor),
+        Ok(_) => Ok(Actor::Anonymous),
+        Err(e) if e.kind == Kind::Unauthenticated => Ok(Actor::Anonymous),
+        Err(e) => Err(e),
+    }
 }
 
 /// The actor whom something proves that was seen before, for the same organisation.

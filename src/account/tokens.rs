@@ -40,7 +40,7 @@ pub async fn list(app: &App, actor: &Actor) -> Result<Vec<ApiToken>> {
 /// Makes a token; gives its text, which is never shown again.
 ///
 /// # Errors
-/// Wrong fields: `name`, `scopes` (`choose-one`), `days`; `too-many-tokens`.
+/// Wrong fields: `name`, `scopes` (`choose-one`; `wall-alone`, `wall-of-owner`), `days`; `too-many-tokens`.
 pub async fn create(app: &App, actor: &Actor, name: &str, scopes: &[&str], days: i64) -> Result<String> {
     let person = policy::require(actor, Action::ManageTokens)?;
     let mut faults = Faults::default();
@@ -48,6 +48,12 @@ pub async fn create(app: &App, actor: &Actor, name: &str, scopes: &[&str], days:
     let scopes: BTreeSet<Scope> = scopes.iter().filter_map(|s| s.parse().ok()).collect();
     if scopes.is_empty() {
         faults.add("scopes", "choose-one");
+    }
+    // A screen that everybody passes shows one thing: its token opens nothing else, and an owner answers for it.
+    if scopes.contains(&Scope::Wall) && scopes.len() > 1 {
+        faults.add("scopes", "wall-alone");
+    } else if scopes.contains(&Scope::Wall) && person.role != Role::Owner {
+        faults.add("scopes", "wall-of-owner");
     }
     if !(1..=MAX_DAYS).contains(&days) {
         faults.add_range("days", 1, MAX_DAYS);

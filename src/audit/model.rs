@@ -267,6 +267,12 @@ pub const ACTIONS: &[&str] = &[
     "quota.set",
     "blob.deleted",
     "garbage.collected",
+    "alarm.acknowledged",
+    "alarm.judged",
+    "alarm.shelved",
+    "alarm.unshelved",
+    "alarm.taken-out",
+    "alarm.put-back",
 ];
 
 /// What a reader looks for; empty parts let everything through.

@@ -18,7 +18,7 @@ use super::conditional::Whole;
 struct Files;
 
 /// The parts of the style sheet in the order of the cascade. Pages ask for [`STYLE`] alone, to need a single request.
-const STYLE_PARTS: [&str; 14] = [
+const STYLE_PARTS: [&str; 15] = [
     "css/tokens.css",
     "css/base.css",
     "css/layout.css",
@@ -32,6 +32,7 @@ const STYLE_PARTS: [&str; 14] = [
     "css/lists.css",
     "css/plots.css",
     "css/market.css",
+    "css/duty.css",
     "css/screens.css",
 ];
 

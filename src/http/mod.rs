@@ -8,6 +8,7 @@ pub mod assets;
 pub mod conditional;
 pub mod cookies;
 pub mod csrf;
+pub mod csv;
 pub mod dialect;
 pub mod error_page;
 pub mod extract;

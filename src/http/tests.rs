@@ -55,7 +55,7 @@ async fn a_nul_anywhere_is_no_fault_of_the_server() {
                     "/mine/nodes?before=%00",
                     "/mine/deployments/%00",
                     "/mine/deploy?license=%00",
-                    "/mine/alarms?node=%00&before=%00",
+                    "/duty/board?site=%00&after=%00&alarm=%00",
                     "/apps/x/y/order?plan=%00",
                 ],
             ),

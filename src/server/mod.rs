@@ -18,7 +18,7 @@ use crate::server::middleware::open_requests::{connected, open_requests};
 use crate::server::middleware::{
     csrf::csrf, errors::errors, head_as_get::head_as_get, request_id::request_id, security_headers::security_headers, shed::shed,
 };
-use crate::{account, audit, fleet, registry, site, webhook, wire};
+use crate::{account, alarm_management, audit, fleet, registry, site, webhook, wire};
 
 mod files;
 pub mod middleware;
@@ -148,6 +148,7 @@ impl Server {
             tokio::spawn(jobs::run(app.clone(), jobs::Lane::Upkeep, work::WORKER, app.stopping())),
             tokio::spawn(site::market::follow::follow(app.clone(), app.stopping())),
             tokio::spawn(fleet::silence::watch(app.clone(), app.stopping())),
+            tokio::spawn(alarm_management::equipment::watch(app.clone(), app.stopping())),
             tokio::spawn(webhook::send::run(app.clone(), app.stopping())),
             tokio::spawn(audit::seal::run(app.clone(), app.stopping())),
             tokio::spawn(upkeep::follow_roots(app.clone())),

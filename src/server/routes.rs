@@ -24,6 +24,7 @@ pub fn routes(cfg: &mut ServiceConfig) {
                 .configure(site::market::configure)
                 .configure(site::vendor::configure)
                 .configure(site::mine::configure)
+                .configure(site::duty::configure)
                 .configure(site::admin::configure)
                 .service(rest()),
         );

@@ -13,7 +13,7 @@ use crate::base::jobs::{self, Job};
 use crate::base::pki::keys::ROOT_KEYS;
 use crate::base::pki::{pins, roots};
 use crate::base::rate;
-use crate::{account, audit, draft, fleet, license, notice, once, site, telemetry, webhook};
+use crate::{account, alarm_management, audit, draft, fleet, license, notice, once, site, telemetry, webhook};
 
 /// Time between two runs. The rates bound what comes in between.
 const EVERY: TimeDelta = TimeDelta::hours(1);
@@ -105,6 +105,7 @@ pub async fn prune(app: &App) -> Result<()> {
     let (over, messages) = (account::upkeep::prune(app).await?, notice::jobs::prune(app).await?);
     let drafts = draft::service::prune(app).await?;
     let (told, answers) = (webhook::service::prune(app).await?, once::service::prune(app).await?);
+    let responses = alarm_management::upkeep::prune(app).await?;
     license::tell::tell_ending(app).await?;
     let records = audit::retention::prune(app).await?;
     let pictures = site::market::pictures::prune(app).await?;
@@ -112,7 +113,19 @@ pub async fn prune(app: &App) -> Result<()> {
     while app.db.write(move |conn| rate::prune(conn, now, BATCH)).await? > 0 {}
     let before = now.minus(KEEP_FAILED);
     while app.db.write(move |conn| jobs::prune_failed(conn, before, BATCH)).await? > 0 {}
-    tracing::info!(reports, events, over, messages, told, answers, drafts, records, pictures, "old rows and small pictures deleted");
+    tracing::info!(
+        reports,
+        responses,
+        events,
+        over,
+        messages,
+        told,
+        answers,
+        drafts,
+        records,
+        pictures,
+        "old rows and small pictures deleted"
+    );
     Ok(())
 }
 

@@ -98,7 +98,7 @@ impl Open {
 /// # Errors
 /// `topic-unknown`, `too-many-topics`; `too-many-connections`.
 async fn events(req: HttpRequest, app: Data<App>, actor: Actor) -> Result<HttpResponse, ApiError> {
-    let person = policy::require(&actor, Action::ViewAccount)?;
+    let person = policy::require(&actor, Action::ViewAccount).or_else(|e| policy::require(&actor, Action::ViewWall).map_err(|_| e))?;
     let (organization_id, user_id) = (person.organization_id.clone(), person.user_id.clone());
     let pairs = serde_urlencoded::from_str(req.query_string()).map_err(|e| Error::invalid("query-malformed").source(e))?;
     let topics: Vec<String> = FormPairs(pairs).all("topic").take(MAX_TOPICS + 1).map(ToOwned::to_owned).collect();

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod admin;
+pub mod duty;
 pub mod events;
 pub mod market;
 pub mod mine;

@@ -179,6 +179,13 @@ pub fn usage_of(conn: &mut Conn, deployment_ids: &[String]) -> QueryResult<BTree
     Ok(sums)
 }
 
+/// Ends alarms of nodes that are removed: nobody tells of them any more.
+pub fn end_alarms_of_removed(conn: &mut Conn) -> QueryResult<usize> {
+    let removed = nodes::table.filter(nodes::state.eq(NodeState::Removed)).select(nodes::id);
+    let open = alarms::table.filter(alarms::ended_at.is_null().and(alarms::node_id.eq_any(removed)));
+    diesel::update(open).set(alarms::ended_at.eq(alarms::last_at.nullable())).execute(conn)
+}
+
 /// Deletes alarms that came in before a time, the oldest first, at most so many.
 pub fn delete_alarms_before(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
     let old = alarms::table.filter(alarms::received_at.lt(before)).order(alarms::received_at).limit(limit).select(alarms::id);

@@ -15,6 +15,7 @@ const BATCH: i64 = 500;
 pub async fn prune(app: &App) -> Result<usize> {
     let (settings, now) = (&app.settings.telemetry, app.clock.now());
     let (keep, before) = (settings.keep_alarms, now.minus(TimeDelta::days(settings.keep_alarm_days)));
+    app.db.write(|conn| Ok(store::end_alarms_of_removed(conn)?)).await?;
     let mut deleted = 0;
     loop {
         let gone = app.db.write(move |conn| Ok(store::delete_alarms_before(conn, before, BATCH)?)).await?;

@@ -1,6 +1,7 @@
 //! The races of docs/RACES.md, each with [`WRITERS`] writers at once. On PostgreSQL they meet; on SQLite they stand in line.
 
 mod account;
+mod alarm_management;
 mod fleet;
 mod release;
 mod stops;

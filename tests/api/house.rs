@@ -26,12 +26,13 @@ const ROWS: &[&[&str]] = &[
     &["trade"],
     &["fleet"],
     &["telemetry"],
+    &["alarm_management"],
     &["stops"],
     // source (scene, episodes), rollout, acceptance, review, recall, improve, peer
     &["http"],
     &["site::parts"],
     &["wire::api", "wire::oci", "wire::margo", "wire::edge", "wire::ops", "site::events"],
-    &["site::market", "site::account", "site::vendor", "site::mine", "site::admin"], // duty
+    &["site::market", "site::account", "site::vendor", "site::mine", "site::duty", "site::admin"],
     &["site", "wire"],
     &["server"],
     &["demo"],
@@ -123,6 +124,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("license", &["activations", "licenses"]),
     ("trade", &["orders", "payments"]),
     ("fleet", &["deployment_events", "deployments", "node_documents", "nodes", "sites"]),
+    ("alarm_management", &["alarm_acts", "alarm_responses", "alarm_suppressions", "equipment_alarms"]),
     ("telemetry", &["alarms", "app_samples", "node_samples", "proofs", "streams", "usage_counters"]),
 ];
 

@@ -3,7 +3,7 @@
 use crate::sources;
 
 /// Forms without a question, by template and address, and why they need none.
-const UNDONE: [(&str, &str, &str); 39] = [
+const UNDONE: [(&str, &str, &str); 45] = [
     ("account/account.html", "/account/sessions/revoke", "one signs in again"),
     ("account/address.html", "/account/address", "is changed back"),
     ("account/address.html", "/account/address/proof", "sends a mail"),
@@ -36,6 +36,12 @@ const UNDONE: [(&str, &str, &str); 39] = [
     ("parts/webhook.html", "{{ row.href }}/test", "means nothing to its receiver"),
     ("parts/webhooks.html", "{{ base }}", "a webhook is removed"),
     ("vendor/app.html", "/vendor/apps/{{ app.slug }}/visibility", "an app that is shown is hidden again"),
+    ("duty/board.html", "/duty/board/{{ r.id }}/acknowledge", "what is urgent asks nothing; the verdict of it can be changed"),
+    ("duty/board.html", "/duty/board/{{ r.id }}/shelve", "is unshelved, and ends by itself"),
+    ("duty/board.html", "/duty/board/{{ r.id }}/unshelve", "is shelved again"),
+    ("duty/board.html", "/duty/board/{{ r.id }}/take-out", "is put back; a reason is asked for"),
+    ("duty/board.html", "/duty/board/{{ r.id }}/put-back", "is taken out again"),
+    ("duty/kiosk.html", "/duty/kiosk", "the token is revoked"),
     ("vendor/draft.html", "/vendor/drafts/{{ id }}", "is changed again; what is uploaded is a release that nobody sees yet"),
     ("vendor/keys.html", "/vendor/keys", "a key is revoked"),
     ("vendor/plans.html", "/vendor/apps/{{ slug }}/plans", "a plan is retired"),

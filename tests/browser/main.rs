@@ -9,6 +9,7 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "make test says in variables where the tests find their tools")]
 
+mod board;
 #[path = "../support/browser.rs"]
 mod browser;
 mod drafts;

@@ -83,7 +83,7 @@ impl Drop for Served {
     }
 }
 
-async fn sign_in(browser: &Browser, email: &str) -> Result<()> {
+pub async fn sign_in(browser: &Browser, email: &str) -> Result<()> {
     browser.goto("/sign-in").await?;
     enter(browser, email).await?;
     browser.wait("the console", Duration::from_secs(15), async |b| Ok(!b.path().await?.starts_with("/sign-in"))).await
@@ -145,7 +145,7 @@ async fn a_page_that_stands_open_says_when_it_is_not_true_any_more() -> Result<(
     server.signal(Signal::STOP)?;
     let begin = Instant::now();
     browser
-        .wait("the band", Duration::from_secs(32), async |b| Ok(band(b).await?.contains("No connection. What you see is as of ")))
+        .wait("the band", Duration::from_secs(30), async |b| Ok(band(b).await?.contains("No connection. What you see is as of ")))
         .await?;
     anyhow::ensure!(begin.elapsed() > Duration::from_secs(10), "that was not the silence");
     server.signal(Signal::CONT)?;
@@ -186,7 +186,7 @@ async fn many_live_pages_leave_the_browser_its_connections() -> Result<()> {
     sign_in(&browser, &email).await?;
     let first = browser.client.window().await?;
     browser.goto("/mine/sites").await?;
-    for path in ["/mine", "/mine/alarms", "/mine/nodes", "/mine/orders", "/mine/deployments", "/mine/sites", "/mine", "/mine/alarms"] {
+    for path in ["/mine", "/duty/board", "/mine/nodes", "/mine/orders", "/mine/deployments", "/mine/sites", "/duty/wall", "/duty/board"] {
         tab(&browser).await?;
         let begin = Instant::now();
         browser.goto(path).await?;
@@ -229,10 +229,10 @@ async fn nothing_typed_is_lost_by_a_session_a_language_or_an_upload() -> Result<
     browser.wait_text("Shaft 3").await?;
 
     // Another language leads back to the same search and the same words.
-    browser.goto("/mine/alarms?level=critical").await?;
+    browser.goto("/duty/board?level=critical").await?;
     browser.click_text("中文").await?;
     speaks(&browser, "zh-CN").await?;
-    anyhow::ensure!(browser.path().await? == "/mine/alarms?level=critical", "{}", browser.path().await?);
+    anyhow::ensure!(browser.path().await? == "/duty/board?level=critical", "{}", browser.path().await?);
     browser.goto("/mine/sites").await?;
     browser.put("main input[name=name]", "井口 4").await?;
     browser.click_text("English").await?;

@@ -134,6 +134,13 @@ fn attempts(their: &Theirs) -> Vec<Attempt<'_>> {
         ("/vendor/webhooks/{id}/again", format!("/vendor/webhooks/{}/again", their.token), vec![("message", &their.token)]),
         ("/vendor/webhooks/{id}/on", format!("/vendor/webhooks/{}/on", their.token), vec![]),
         ("/vendor/webhooks/{id}/remove", format!("/vendor/webhooks/{}/remove", their.token), vec![]),
+        // Alarms of the demo come by themselves, at a time of their own: an id that is none says the same as one of another's.
+        ("/duty/board/{id}/acknowledge", format!("/duty/board/{}/acknowledge", their.token), vec![]),
+        ("/duty/board/{id}/judge", format!("/duty/board/{}/judge", their.token), vec![("verdict", "false")]),
+        ("/duty/board/{id}/shelve", format!("/duty/board/{}/shelve", their.token), vec![("minutes", "5"), ("note", "because")]),
+        ("/duty/board/{id}/unshelve", format!("/duty/board/{}/unshelve", their.token), vec![]),
+        ("/duty/board/{id}/take-out", format!("/duty/board/{}/take-out", their.token), vec![("note", "because")]),
+        ("/duty/board/{id}/put-back", format!("/duty/board/{}/put-back", their.token), vec![]),
         ("/mine/deployments/{id}/remove", format!("/mine/deployments/{}/remove", their.deployment), vec![]),
     ]
 }
@@ -143,7 +150,7 @@ fn deployment(their: &Theirs) -> Vec<(&'static str, &str)> {
 }
 
 /// Routes that strangers may use on things of their own, or that have tests of their own (registry, nodes, upload by JSON below).
-const FOR_ALL: [&str; 25] = [
+const FOR_ALL: [&str; 26] = [
     "/sign-up",
     "/sign-in",
     "/sign-out",
@@ -164,6 +171,7 @@ const FOR_ALL: [&str; 25] = [
     "/vendor/upload/models",
     "/vendor/upload/models/check",
     "/apps/{vendor}/{app}/order",
+    "/duty/kiosk",
     "/mine/sites",
     "/mine/webhooks",
     "/vendor/webhooks",

@@ -19,6 +19,10 @@ crate::base::db::types::text_enum! {
         Deploy = "deploy",
         /// Place and cancel orders.
         Order = "order",
+        /// Answer alarms.
+        Answer = "answer",
+        /// Show the wall of a control room, and nothing else.
+        Wall = "wall",
     }
 }
 
@@ -51,6 +55,12 @@ crate::base::db::types::text_enum! {
         ViewLicenses = "view-licenses",
         /// See sites, nodes, deployments, alarms.
         ViewFleet = "view-fleet",
+        /// See the wall of the control room.
+        ViewWall = "view-wall",
+        /// Acknowledge, judge and shelve alarms.
+        AnswerAlarms = "answer-alarms",
+        /// Take alarms out of service, and put them back.
+        ManageAlarms = "manage-alarms",
         /// Add sites and nodes, remove nodes.
         ManageNodes = "manage-nodes",
         /// Deploy, update, remove apps on nodes; activates licences.
@@ -95,10 +105,11 @@ pub fn permits(kind: OrgKind, role: Role, action: Action) -> bool {
             _ => false,
         },
         OrgKind::Operator => match action {
-            A::ViewAccount | A::ViewTeam | A::ManageTokens | A::ViewOrders | A::ViewLicenses | A::ViewFleet => true,
+            A::ViewAccount | A::ViewTeam | A::ManageTokens | A::ViewOrders | A::ViewLicenses | A::ViewFleet | A::ViewWall => true,
             A::ManageTeam | A::ManageWebhooks => role == R::Owner,
             A::PlaceOrders => matches!(role, R::Owner | R::Member | R::Approver),
-            A::ManageNodes | A::Deploy => matches!(role, R::Owner | R::Deployer),
+            A::AnswerAlarms => matches!(role, R::Owner | R::Member | R::Deployer),
+            A::ManageNodes | A::Deploy | A::ManageAlarms => matches!(role, R::Owner | R::Deployer),
             _ => false,
         },
         OrgKind::Platform => match action {
@@ -140,6 +151,8 @@ pub fn scope_of(action: Action) -> Option<Scope> {
         A::PublishApps => Some(Scope::Publish),
         A::Deploy | A::ManageNodes => Some(Scope::Deploy),
         A::PlaceOrders => Some(Scope::Order),
+        A::AnswerAlarms | A::ManageAlarms => Some(Scope::Answer),
+        A::ViewWall => Some(Scope::Wall),
         A::ManageTeam
         | A::ManageTokens
         | A::ManageKeys

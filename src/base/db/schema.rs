@@ -782,6 +782,58 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    alarm_responses (alarm_id) {
+        alarm_id -> Text,
+        organization_id -> Text,
+        acknowledged_by -> Text,
+        acknowledged_at -> Timestamp,
+        verdict -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    alarm_suppressions (id) {
+        id -> Text,
+        organization_id -> Text,
+        subject -> Text,
+        rule -> Text,
+        kind -> Text,
+        reason -> Text,
+        made_by -> Text,
+        made_at -> Timestamp,
+        ends_at -> Nullable<Timestamp>,
+        ended_at -> Nullable<Timestamp>,
+    }
+}
+
+diesel::table! {
+    alarm_acts (id) {
+        id -> Text,
+        organization_id -> Text,
+        alarm_id -> Text,
+        kind -> Text,
+        verdict -> Nullable<Text>,
+        note -> Text,
+        ends_at -> Nullable<Timestamp>,
+        user_id -> Text,
+        made_by -> Text,
+        at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    equipment_alarms (id) {
+        id -> Text,
+        organization_id -> Text,
+        kind -> Text,
+        subject -> Text,
+        level -> Text,
+        began_at -> Timestamp,
+        ended_at -> Nullable<Timestamp>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     organizations,
     organization_names,
@@ -844,4 +896,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     drafts,
     streams,
     usage_counters,
+    alarm_responses,
+    alarm_suppressions,
+    alarm_acts,
+    equipment_alarms,
 );

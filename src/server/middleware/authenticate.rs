@@ -15,7 +15,7 @@ use super::shed::lower;
 use crate::account;
 use crate::account::access::{self, Refusal};
 use crate::base::app::App;
-use crate::base::auth::Actor;
+use crate::base::auth::{Actor, token};
 use crate::base::error::Kind;
 use crate::fleet::service::NodeCertificate;
 use crate::http::api::ApiError;
@@ -62,7 +62,11 @@ pub async fn authenticate(req: ServiceRequest, next: Next<impl MessageBody + 'st
     } else if let Some(session) = cookies::read(req.request(), cookies::SESSION) {
         // What a page asks by itself is no use of the session.
         let used = first != "events" && !req.headers().contains_key(REFRESH);
-        account::service::authenticate_session_used(&app, &session, used).await
+        if session.starts_with(token::PREFIX) {
+            account::service::authenticate_screen(&app, &session).await
+        } else {
+            account::service::authenticate_session_used(&app, &session, used).await
+        }
     } else {
         Ok(Actor::Anonymous)
     };

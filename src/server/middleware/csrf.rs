@@ -14,7 +14,7 @@ use actix_web::{Error, HttpMessage as _};
 
 use crate::base::auth::{Actor, Via};
 use crate::base::error;
-use crate::http::extract::{FORM_LIMIT, is_form, parse_form, read_body};
+use crate::http::extract::{FORM_LIMIT, bearer_token, is_form, parse_form, read_body};
 use crate::http::held::{Held, HeldPage};
 use crate::http::page::PageError;
 use crate::http::{api::ApiError, cookies, csrf};
@@ -29,6 +29,12 @@ pub async fn csrf(mut req: ServiceRequest, next: Next<impl MessageBody + 'static
     let expected = match actor {
         Actor::Person(_, Via::Session { csrf, .. }) => Some(csrf),
         Actor::Anonymous => None,
+        // A screen's token came as a cookie, which any site's form sends along.
+        Actor::Person(_, Via::Token { .. })
+            if bearer_token(req.request()).is_none() && cookies::read(req.request(), cookies::SESSION).is_some() =>
+        {
+            None
+        }
         _ => return next.call(req).await.map(ServiceResponse::map_into_left_body),
     };
     let anonymous = expected.is_none();

@@ -269,8 +269,8 @@ mod tests {
             ("/v2/acme/belt/manifests/1.0.0", Claim::Registry, Class::Pulls),
             ("/v2/acme/belt/manifests/1.0.0", Claim::Stranger, Class::Strangers),
             ("/edge/reports", Claim::Node, Class::Reports),
-            ("/mine/alarms/export", Claim::Person, Class::Exports),
-            ("/mine/alarms/export", Claim::Stranger, Class::Strangers),
+            ("/duty/board/export", Claim::Person, Class::Exports),
+            ("/duty/board/export", Claim::Stranger, Class::Strangers),
             ("/mine/orders/ord_1/invoice.pdf", Claim::Person, Class::People),
         ] {
             assert_eq!(class_of(&TestRequest::with_uri(path).to_http_request(), claim), Some(class), "{path} {claim:?}");

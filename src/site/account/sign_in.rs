@@ -194,7 +194,7 @@ async fn sign_out(req: HttpRequest, app: Data<App>, actor: Actor) -> PageResult 
 async fn standing(req: HttpRequest, actor: Actor) -> HttpResponse {
     let mut response = HttpResponse::NoContent();
     response.insert_header((header::CACHE_CONTROL, "private, no-store"));
-    if matches!(actor, Actor::Person(_, Via::Session { .. })) {
+    if matches!(actor, Actor::Person(..)) {
         let page = Page::of(&req, "");
         response.insert_header((page::READER, page.reader)).insert_header((page::CSRF, page.csrf));
     }

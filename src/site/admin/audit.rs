@@ -20,6 +20,7 @@ use crate::base::app::App;
 use crate::base::auth::{Actor, policy};
 use crate::base::db::Timestamp;
 use crate::base::error::{Error, Result};
+use crate::http::csv;
 use crate::http::page::{Page, PageResult, see_other_with};
 use crate::http::paging::paging;
 use crate::site::admin::audit_names;
@@ -116,7 +117,7 @@ impl Export {
             // The head of the answer is gone, so the connection breaks: the file is not taken for whole.
             tracing::error!(error = %e, "exporting the audit log");
         })?;
-        lines.push_str(&csv(&self.page, &found));
+        lines.push_str(&lines_of(&self.page, &found));
         if let Some(last) = found.records.last() {
             self.next = Next::Behind(LogPosition::of(last));
         }
@@ -276,7 +277,7 @@ impl LogPage {
 const CSV_HEAD: &str = "\u{feff}chain,sequence,at,actor,actor_name,organization,action,action_name,subject,subject_name,detail,hash\r\n";
 
 /// The records as lines of CSV (RFC 4180).
-fn csv(page: &Page, found: &LogEntries) -> String {
+fn lines_of(page: &Page, found: &LogEntries) -> String {
     let mut out = String::new();
     for record in &found.records {
         let row = RecordRow::of(page, &found.names, record);
@@ -295,25 +296,7 @@ fn csv(page: &Page, found: &LogEntries) -> String {
             &record.detail,
             &record.hash,
         ];
-        out.push_str(&cells.map(cell).join(","));
-        out.push_str("\r\n");
+        out.push_str(&csv::line(cells));
     }
     out
-}
-
-/// A quoted cell. A text that a spreadsheet would take for a formula gets an apostrophe before it.
-fn cell(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
-    format!("\"{guard}{}\"", text.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cell;
-
-    #[test]
-    fn no_cell_is_a_formula() {
-        assert_eq!(cell(r#"say "x""#), r#""say ""x""""#);
-        assert_eq!(cell("=HYPERLINK(1)"), "\"'=HYPERLINK(1)\"");
-    }
 }

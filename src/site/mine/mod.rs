@@ -1,8 +1,7 @@
-//! Pages of a mine: orders, licences, nodes, deployments, alarms.
+//! Pages of a mine: orders, licences, nodes, deployments.
 
 use actix_web::web::ServiceConfig;
 
-pub mod alarms;
 pub mod deploy;
 pub mod deploy_parameters;
 pub mod deploy_steps;
@@ -10,18 +9,19 @@ pub mod deployments;
 pub mod licenses;
 pub mod nodes;
 pub mod orders;
+pub mod plots;
 pub mod sites;
 pub mod today;
 pub mod webhooks;
 
 /// Routes of all these pages.
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.configure(alarms::configure)
-        .configure(deploy::configure)
+    cfg.configure(deploy::configure)
         .configure(deployments::configure)
         .configure(licenses::configure)
         .configure(nodes::configure)
         .configure(orders::configure)
+        .configure(plots::configure)
         .configure(sites::configure)
         .configure(today::configure)
         .configure(webhooks::configure);

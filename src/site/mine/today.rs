@@ -5,6 +5,8 @@ use actix_web::{HttpRequest, web};
 use app_package::license::Verdict;
 use askama::Template;
 
+use crate::alarm_management::board;
+use crate::alarm_management::wall::{self, Hour};
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
@@ -101,6 +103,12 @@ pub struct Today {
     pub running: String,
     /// `1 failed, 2 under way`.
     pub running_note: String,
+    /// What calls at the board: how many, and how many of it are critical.
+    pub calling: String,
+    pub calling_note: String,
+    /// The last 24 hours: height of each hour's bar of 60, with its words.
+    pub hours: Vec<(usize, f64, f64, String)>,
+    pub day: usize,
     /// Whether there is no site yet.
     pub empty: bool,
     /// Latest alarms.
@@ -143,12 +151,31 @@ impl Today {
                 let unheard = page.t1("fleet-running-unheard", "n", overview.unheard);
                 if overview.unheard == 0 { note } else { format!("{unheard} · {note}") }
             },
+            calling: page.count(&i64::try_from(overview.calling.0 + overview.calling.1).unwrap_or(i64::MAX)),
+            calling_note: page.t1("duty-calling-note", "n", overview.calling.0),
+            hours: bars(page, &overview.hours),
+            day: overview.hours.iter().map(|hour| hour.critical + hour.warning).sum(),
             empty: overview.sites == 0,
             alarms: alarms.collect(),
             ending: ending.collect(),
             recalled: overview.recalled.iter().map(|line| RecalledItem::of(page, line)).collect(),
         }
     }
+}
+
+/// Height of the bars of hours.
+const BARS: f64 = 60.0;
+
+/// The bars of some hours: place, top, height, words.
+fn bars(page: &Page, hours: &[Hour]) -> Vec<(usize, f64, f64, String)> {
+    let most = hours.iter().map(|hour| hour.critical + hour.warning).max().unwrap_or(0).max(5);
+    let bar = |(i, hour): (usize, &Hour)| {
+        let n = hour.critical + hour.warning;
+        #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53, drawn")]
+        let height = BARS * n as f64 / most as f64;
+        (i * 20, BARS - height, height, format!("{}: {n}", page.datetime(&hour.begin)))
+    };
+    hours.iter().enumerate().map(bar).collect()
 }
 
 /// `/mine`.
@@ -187,6 +214,10 @@ pub struct Overview {
     pub failed: i64,
     /// Apps that are being installed or removed, or wait for it.
     pub under_way: i64,
+    /// Critical alarms and warnings that nobody has acknowledged.
+    pub calling: (usize, usize),
+    /// Alarms of the last 24 hours.
+    pub hours: Vec<Hour>,
     /// Latest alarms.
     pub alarms: Vec<telemetry::model::AlarmLine>,
     /// Licences that end within 30 days or are in grace.
@@ -224,6 +255,7 @@ pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
             let unheard = fleet::service::unheard_deployments(conn, &owner, now)?;
             running -= unheard;
             let alarms = telemetry::service::latest_alarms(conn, &owner, 5)?;
+            let summary = board::summary_in(conn, &owner, now)?;
             let mut ending = license::service::ending(conn, &owner, now)?;
             // Leave out licences whose grace is over, unless a wanted deployment still uses them.
             let ids: Vec<&str> = ending.iter().map(|(l, _)| l.id.as_str()).collect();
@@ -238,6 +270,8 @@ pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
                 unheard,
                 failed,
                 under_way,
+                calling: (summary.critical, summary.warning),
+                hours: wall::day_in(conn, &owner, now)?,
                 alarms,
                 ending,
                 recalled: deployment::recalled(conn, &owner, None, MAX_RECALLED)?,

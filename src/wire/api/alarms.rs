@@ -1,23 +1,39 @@
-//! Alarms of the mine.
+//! Alarms of the mine, and what people answer to them.
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Both, Listed, words};
+use super::once::{Asked, Nothing, answer, once};
+use super::{Both, Listed, Made, words};
+use crate::alarm_management::board::{self, Entry, Origin};
+use crate::alarm_management::model::{Act, ActRow, AlarmState, Verdict};
+use crate::alarm_management::service::act_in;
+use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::db::Timestamp;
+use crate::base::error::Result;
+use crate::base::i18n::Lang;
 use crate::fleet::model::shown_name;
 use crate::http::api::{ApiResult, tagged};
 use crate::http::extract::ApiQuery;
-use crate::telemetry::model::{AlarmLine, Filter, Level};
+use crate::once::model::Key;
+use crate::telemetry::model::{Filter, Level};
 use crate::telemetry::service;
 
 pub fn configure(cfg: &mut ServiceConfig) {
-    cfg.route("/api/v1/alarms", web::get().to(list)).route("/api/v1/alarms/{id}", web::get().to(show));
+    cfg.route("/api/v1/alarms", web::get().to(list))
+        .route("/api/v1/alarms/{id}", web::get().to(show))
+        .route("/api/v1/alarms/{id}/acknowledge", web::post().to(acknowledge))
+        .route("/api/v1/alarms/{id}/judge", web::post().to(judge))
+        .route("/api/v1/alarms/{id}/shelve", web::post().to(shelve))
+        .route("/api/v1/alarms/{id}/unshelve", web::post().to(unshelve))
+        .route("/api/v1/alarms/{id}/take-out", web::post().to(take_out))
+        .route("/api/v1/alarms/{id}/put-back", web::post().to(put_back));
 }
 
 /// Which alarms.
@@ -39,9 +55,10 @@ pub struct Alarm {
     pub id: String,
     #[schema(schema_with = words::level)]
     pub level: Level,
-    /// Slug of the app's rule.
+    /// Slug of the app's rule; of an alarm of the platform its kind.
     pub rule: String,
     pub text: Both,
+    /// Id of the deployment; empty of an alarm of the platform that is about none.
     pub deployment: String,
     /// Id and name of the node.
     pub node_id: String,
@@ -79,32 +96,79 @@ pub struct Alarm {
     /// Time of receipt.
     #[schema(value_type = String, format = DateTime)]
     pub received_at: Timestamp,
+    /// Where it stands after ISA-18.2.
+    #[schema(schema_with = words::alarm_state)]
+    pub state: AlarmState,
+    /// Who acknowledged it, and when.
+    pub acknowledged_by: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub acknowledged_at: Option<Timestamp>,
+    /// What it was, by whoever answered it.
+    #[schema(schema_with = words::verdict)]
+    pub verdict: Option<Verdict>,
 }
 
-impl From<AlarmLine> for Alarm {
-    fn from(line: AlarmLine) -> Self {
-        let alarm = line.alarm;
-        Self {
-            id: alarm.id,
-            level: alarm.level,
-            rule: alarm.rule,
-            text: Both::of(alarm.text_zh, alarm.text_en),
-            deployment: alarm.deployment_id,
-            node: shown_name(&line.node, &alarm.node_id).to_owned(),
-            node_id: alarm.node_id,
-            site: line.site,
-            app: format!("{}/{}", line.vendor, line.app),
-            digest: alarm.release_digest,
-            result: object(&alarm.result),
-            origin: object(&alarm.origin),
-            source: alarm.source,
-            count: alarm.count,
-            raised_at: alarm.raised_at,
-            last_at: alarm.last_at,
-            ended_at: alarm.ended_at,
-            late: alarm.late,
-            node_at: alarm.node_at,
-            received_at: alarm.received_at,
+impl From<Entry> for Alarm {
+    fn from(entry: Entry) -> Self {
+        let answered = entry.response.as_ref();
+        let blank = Self {
+            id: entry.id.clone(),
+            level: entry.level,
+            rule: entry.point().1.to_owned(),
+            text: Both::of(String::new(), String::new()),
+            deployment: String::new(),
+            node_id: String::new(),
+            node: String::new(),
+            site: String::new(),
+            app: String::new(),
+            digest: String::new(),
+            result: Value::Object(serde_json::Map::new()),
+            raised_at: entry.raised_at,
+            received_at: entry.raised_at,
+            origin: Value::Object(serde_json::Map::new()),
+            source: String::new(),
+            node_at: None,
+            count: entry.presence.count,
+            last_at: entry.presence.last_at,
+            late: entry.presence.late,
+            state: entry.state,
+            ended_at: entry.presence.ended_at,
+            acknowledged_by: answered.map(|response| response.acknowledged_by.clone()),
+            acknowledged_at: answered.map(|response| response.acknowledged_at),
+            verdict: answered.and_then(|response| response.verdict),
+        };
+        match entry.origin {
+            Origin::App(line) => {
+                let alarm = line.alarm;
+                Self {
+                    text: Both::of(alarm.text_zh, alarm.text_en),
+                    deployment: alarm.deployment_id,
+                    node: shown_name(&line.node, &alarm.node_id).to_owned(),
+                    node_id: alarm.node_id,
+                    site: line.site,
+                    app: format!("{}/{}", line.vendor, line.app),
+                    digest: alarm.release_digest,
+                    result: object(&alarm.result),
+                    origin: object(&alarm.origin),
+                    source: alarm.source,
+                    node_at: alarm.node_at,
+                    received_at: alarm.received_at,
+                    ..blank
+                }
+            }
+            Origin::Equipment(line) => {
+                let key = format!("duty-equipment-{}", line.alarm.kind);
+                let (node_id, node, site) = line.node.unwrap_or_default();
+                let of_app = line.alarm.subject.starts_with("dep_");
+                Self {
+                    text: Both::of(Lang::Zh.t(&key), Lang::En.t(&key)),
+                    deployment: if of_app { line.alarm.subject } else { String::new() },
+                    node_id,
+                    node,
+                    site,
+                    ..blank
+                }
+            }
         }
     }
 }
@@ -112,6 +176,38 @@ impl From<AlarmLine> for Alarm {
 /// Kept as an object; one that a damaged row holds is shown empty.
 fn object(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::Object(serde_json::Map::new()))
+}
+
+/// What a person did with an alarm.
+#[derive(Serialize, ToSchema)]
+pub struct Done {
+    #[schema(schema_with = words::act_kind)]
+    pub kind: crate::alarm_management::model::ActKind,
+    #[schema(schema_with = words::verdict)]
+    pub verdict: Option<Verdict>,
+    pub note: String,
+    /// End of a shelf.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ends_at: Option<Timestamp>,
+    /// Name of the person, as it was then.
+    pub by: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+}
+
+impl From<ActRow> for Done {
+    fn from(act: ActRow) -> Self {
+        Self { kind: act.kind, verdict: act.verdict, note: act.note, ends_at: act.ends_at, by: act.made_by, at: act.at }
+    }
+}
+
+/// An alarm with what was done with it.
+#[derive(Serialize, ToSchema)]
+pub struct AlarmDetail {
+    #[serde(flatten)]
+    pub alarm: Alarm,
+    /// The newest first.
+    pub acts: Vec<Done>,
 }
 
 /// Alarms of the mine
@@ -128,14 +224,115 @@ pub(super) async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: 
     }
     let query = serde_urlencoded::to_string(&narrowed).unwrap_or_default();
     let path = if query.is_empty() { "/api/v1/alarms".to_owned() } else { format!("/api/v1/alarms?{query}") };
-    let rows = service::list_alarms(&app, &actor, Filter { before, level, deployment_id: deployment, ..Filter::default() }).await?;
-    tagged(&req, &Listed::of(rows, service::PAGE, &path, |line| line.alarm.id.clone(), Alarm::from))
+    let lines = service::list_alarms(&app, &actor, Filter { before, level, deployment_id: deployment, ..Filter::default() }).await?;
+    let now = app.clock.now();
+    let rows = app.db.read(move |conn| board::with_answers(conn, &actor, lines, now)).await?;
+    tagged(&req, &Listed::of(rows, service::PAGE, &path, |entry| entry.id.clone(), Alarm::from))
 }
 
-/// One alarm of the mine
+/// One alarm of the mine with what was done with it, also of the platform's own
 #[utoipa::path(get, path = "/api/v1/alarms/{id}", tag = "alarms", params(("id" = String, Path, description = "Id of the alarm")),
-    responses((status = 200, description = "The alarm", body = Alarm)))]
+    responses((status = 200, description = "The alarm", body = AlarmDetail)))]
 pub(super) async fn show(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> ApiResult {
-    let line = app.db.read(move |conn| service::alarm_in(conn, &actor, &id)).await?;
-    tagged(&req, &Alarm::from(line))
+    let (entry, acts) = board::detail(&app, &actor, id.into_inner()).await?;
+    tagged(&req, &AlarmDetail { alarm: entry.into(), acts: acts.into_iter().map(Done::from).collect() })
+}
+
+/// A note to an answer.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Note {
+    /// At most 500 characters.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// What an alarm was.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Judgement {
+    #[schema(schema_with = words::verdict)]
+    pub verdict: Verdict,
+    /// The verdict that it has now, where it has one.
+    #[serde(default)]
+    #[schema(schema_with = words::verdict)]
+    pub instead_of: Option<Verdict>,
+    #[serde(default)]
+    pub note: String,
+}
+
+/// For how long, and why.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Shelf {
+    /// 480 at most; of a critical alarm 60.
+    #[schema(minimum = 1, maximum = 480)]
+    pub minutes: i64,
+    pub reason: String,
+}
+
+/// Why.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    pub reason: String,
+}
+
+async fn act(app: &App, actor: &Actor, id: Path<String>, key: Option<Key>, act: Act, note: String) -> ApiResult {
+    let id = id.into_inner();
+    let change = move |c: &mut Change<'_>| -> Result<_> {
+        act_in(c, &id, act, &note)?;
+        answer(StatusCode::OK, &Made { id: id.clone() })
+    };
+    once(app, actor, act.action(), key, change).await
+}
+
+/// Acknowledges an alarm, in the name of the person whose token it is
+#[utoipa::path(post, path = "/api/v1/alarms/{id}/acknowledge", tag = "alarms", request_body = Option<Note>,
+    params(("id" = String, Path, description = "Id of the alarm")),
+    responses((status = 200, description = "It is acknowledged", body = Made)))]
+pub(super) async fn acknowledge(app: Data<App>, actor: Actor, id: Path<String>, asked: Asked<Note>) -> ApiResult {
+    act(&app, &actor, id, asked.key, Act::Acknowledge, asked.input.note).await
+}
+
+/// Says what an alarm was; acknowledges it, too
+#[utoipa::path(post, path = "/api/v1/alarms/{id}/judge", tag = "alarms", request_body = Judgement,
+    params(("id" = String, Path, description = "Id of the alarm")),
+    responses((status = 200, description = "It is judged", body = Made)))]
+pub(super) async fn judge(app: Data<App>, actor: Actor, id: Path<String>, asked: Asked<Judgement>) -> ApiResult {
+    let Judgement { verdict, instead_of, note } = asked.input;
+    act(&app, &actor, id, asked.key, Act::Judge { verdict, instead_of }, note).await
+}
+
+/// Shelves the alarm's rule at its place for a time
+#[utoipa::path(post, path = "/api/v1/alarms/{id}/shelve", tag = "alarms", request_body = Shelf,
+    params(("id" = String, Path, description = "Id of the alarm")),
+    responses((status = 200, description = "It is shelved", body = Made)))]
+pub(super) async fn shelve(app: Data<App>, actor: Actor, id: Path<String>, asked: Asked<Shelf>) -> ApiResult {
+    let Shelf { minutes, reason } = asked.input;
+    act(&app, &actor, id, asked.key, Act::Shelve { minutes }, reason).await
+}
+
+/// Ends the shelf of the alarm's rule
+#[utoipa::path(post, path = "/api/v1/alarms/{id}/unshelve", tag = "alarms", request_body = Option<Nothing>,
+    params(("id" = String, Path, description = "Id of the alarm")),
+    responses((status = 200, description = "It calls again", body = Made)))]
+pub(super) async fn unshelve(app: Data<App>, actor: Actor, id: Path<String>, asked: Asked<Nothing>) -> ApiResult {
+    act(&app, &actor, id, asked.key, Act::Unshelve, String::new()).await
+}
+
+/// Takes the alarm's rule at its place out of service
+#[utoipa::path(post, path = "/api/v1/alarms/{id}/take-out", tag = "alarms", request_body = Reason,
+    params(("id" = String, Path, description = "Id of the alarm")),
+    responses((status = 200, description = "It is out of service", body = Made)))]
+pub(super) async fn take_out(app: Data<App>, actor: Actor, id: Path<String>, asked: Asked<Reason>) -> ApiResult {
+    act(&app, &actor, id, asked.key, Act::TakeOut, asked.input.reason).await
+}
+
+/// Puts the alarm's rule back into service
+#[utoipa::path(post, path = "/api/v1/alarms/{id}/put-back", tag = "alarms", request_body = Option<Nothing>,
+    params(("id" = String, Path, description = "Id of the alarm")),
+    responses((status = 200, description = "It calls again", body = Made)))]
+pub(super) async fn put_back(app: Data<App>, actor: Actor, id: Path<String>, asked: Asked<Nothing>) -> ApiResult {
+    act(&app, &actor, id, asked.key, Act::PutBack, String::new()).await
 }

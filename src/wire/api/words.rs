@@ -2,6 +2,7 @@
 
 use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, Type};
 
+use crate::alarm_management::model::{ActKind, AlarmState, Verdict};
 use crate::catalog::model::{ListingState, PlanKind};
 use crate::evaluation::model::Metric;
 use crate::fleet::model::{DeploymentState, NodeState};
@@ -35,6 +36,9 @@ words! {
     channel of Channel,
     release_state of ReleaseState,
     level of Level,
+    alarm_state of AlarmState,
+    act_kind of ActKind,
+    verdict of Verdict,
     order_state of OrderState,
 }
 

@@ -1,0 +1,258 @@
+//! What stands before a desk: the queue, one alarm with what was done with it, the figures above them.
+
+use chrono::TimeDelta;
+
+use super::model::{
+    ActRow, AlarmState, Cursor, EquipmentAlarm, EquipmentKind, Filter, Response, Show, Suppression, SuppressionKind, flood_since,
+};
+use super::presence::Presence;
+use super::store::{self, Band};
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::auth::policy::{self, Action};
+use crate::base::db::{Conn, Timestamp};
+use crate::base::error::{Error, Result};
+use crate::base::i18n::Names;
+use crate::telemetry;
+use crate::telemetry::model::{AlarmLine, Level};
+
+/// Alarms on one page.
+pub const PAGE: i64 = 30;
+/// Alarms of one portion of an export.
+pub const EXPORT: i64 = 500;
+/// Most that is counted of what calls: beyond it a desk is flooded anyway.
+pub const MOST_COUNTED: usize = 100;
+/// Most points that are suppressed at a time and shown, and most acts of one alarm.
+const MOST: i64 = 500;
+/// Most alarms of a day in which a flood is looked for.
+const MOST_OF_A_DAY: i64 = 5_000;
+
+/// Where an alarm comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    App(Box<AlarmLine>),
+    Equipment(Box<EquipmentLine>),
+}
+
+/// An alarm of the platform with the names that a page shows.
+#[derive(Debug, Clone)]
+pub struct EquipmentLine {
+    pub alarm: EquipmentAlarm,
+    /// The node, its name and its site; none of a licence.
+    pub node: Option<(String, String, String)>,
+    /// Title of the app, where it is about one.
+    pub app: Option<Names>,
+}
+
+/// An alarm as a desk sees it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub id: String,
+    pub level: Level,
+    pub raised_at: Timestamp,
+    pub presence: Presence,
+    pub origin: Origin,
+    pub response: Option<Response>,
+    pub suppression: Option<Suppression>,
+    pub state: AlarmState,
+}
+
+impl Entry {
+    /// Subject and rule of its point.
+    pub fn point(&self) -> (&str, &str) {
+        match &self.origin {
+            Origin::App(line) => (&line.alarm.deployment_id, &line.alarm.rule),
+            Origin::Equipment(line) => (&line.alarm.subject, line.alarm.kind.as_str()),
+        }
+    }
+
+    /// Whether nobody has acknowledged it yet.
+    pub fn calls(&self) -> bool {
+        matches!(self.state, AlarmState::Active | AlarmState::Returned)
+    }
+}
+
+/// A page of a list: one more than [`PAGE`] where there are more, and the place of each in the list.
+pub type Listed = Vec<(Entry, Cursor)>;
+
+/// The parts of a list in their order. What calls goes by level, then age; what is acknowledged and present follows.
+fn bands(show: Show) -> Vec<Band> {
+    match show {
+        Show::Open => [(false, Level::Critical), (false, Level::Warning), (true, Level::Critical), (true, Level::Warning)]
+            .into_iter()
+            .map(|(acknowledged, level)| Band {
+                acknowledged: Some(acknowledged),
+                present: acknowledged,
+                suppressed: Some(None),
+                level: Some(level),
+            })
+            .collect(),
+        Show::Shelved => vec![Band { acknowledged: Some(false), suppressed: Some(Some(SuppressionKind::Shelved)), ..Band::default() }],
+        Show::OutOfService => vec![Band { suppressed: Some(Some(SuppressionKind::OutOfService)), ..Band::default() }],
+        Show::History => vec![Band::default()],
+    }
+}
+
+/// Alarms of the operator after a place in the list, at most `limit`.
+pub async fn list(app: &App, actor: &Actor, filter: Filter, after: Option<Cursor>, limit: i64) -> Result<Listed> {
+    let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
+    let now = app.clock.now();
+    app.db.read(move |conn| list_in(conn, &owner, &filter, after.as_ref(), now, limit)).await
+}
+
+/// As [`list`]; the caller has asked for the right to see the organisation's alarms.
+pub(super) fn list_in(conn: &mut Conn, owner: &str, filter: &Filter, after: Option<&Cursor>, now: Timestamp, limit: i64) -> Result<Listed> {
+    let mut found: Vec<(Origin, usize)> = Vec::new();
+    for (number, band) in bands(filter.show).into_iter().enumerate() {
+        let left = limit - i64::try_from(found.len()).unwrap_or(limit);
+        let wrong_level = filter.level.is_some() && band.level.is_some() && filter.level != band.level;
+        if left <= 0 || wrong_level || after.is_some_and(|after| after.band > number) {
+            continue;
+        }
+        let before = after.filter(|after| after.band == number);
+        let of_apps = store::of_apps(conn, owner, filter, band, before, now, left)?.into_iter().map(|line| Origin::App(Box::new(line)));
+        let own = store::of_equipment(conn, owner, filter, band, before, now, left)?;
+        let mut part: Vec<Origin> = named(conn, own)?.into_iter().map(|line| Origin::Equipment(Box::new(line))).chain(of_apps).collect();
+        part.sort_by(|a, b| id(b).cmp(id(a)));
+        part.truncate(usize::try_from(left).unwrap_or_default());
+        found.extend(part.into_iter().map(|origin| (origin, number)));
+    }
+    let (origins, numbers): (Vec<Origin>, Vec<usize>) = found.into_iter().unzip();
+    let entries = entries(conn, owner, origins, now)?;
+    let at = |(entry, band): (Entry, usize)| {
+        let cursor = Cursor { band, id: entry.id.clone() };
+        (entry, cursor)
+    };
+    Ok(entries.into_iter().zip(numbers).map(at).collect())
+}
+
+fn id(origin: &Origin) -> &str {
+    match origin {
+        Origin::App(line) => &line.alarm.id,
+        Origin::Equipment(line) => &line.alarm.id,
+    }
+}
+
+/// Alarms with their answers and what suppresses them.
+fn entries(conn: &mut Conn, owner: &str, origins: Vec<Origin>, now: Timestamp) -> Result<Vec<Entry>> {
+    let ids: Vec<String> = origins.iter().map(|origin| id(origin).to_owned()).collect();
+    let mut responses = store::responses(conn, &ids)?;
+    let suppressions = store::in_force(conn, owner, now, MOST)?;
+    let entry = |origin: Origin| {
+        let (id, level, raised_at, presence) = match &origin {
+            Origin::App(line) => (line.alarm.id.clone(), line.alarm.level, line.alarm.raised_at, Presence::of(&line.alarm, now)),
+            Origin::Equipment(line) => {
+                let alarm = &line.alarm;
+                let presence = Presence { last_at: alarm.ended_at.unwrap_or(now), ended_at: alarm.ended_at, count: 1, late: false };
+                (alarm.id.clone(), alarm.level, alarm.began_at, presence)
+            }
+        };
+        let response = responses.remove(&id);
+        let mut entry = Entry { id, level, raised_at, presence, origin, response, suppression: None, state: AlarmState::Active };
+        let (subject, rule) = entry.point();
+        entry.suppression = suppressions.iter().find(|s| s.subject == subject && s.rule == rule).cloned();
+        let suppressed = entry.suppression.as_ref().map(|s| s.kind);
+        entry.state = AlarmState::of(entry.presence.ended_at.is_none(), entry.response.is_some(), suppressed);
+        entry
+    };
+    Ok(origins.into_iter().map(entry).collect())
+}
+
+/// Alarms of the platform with names.
+fn named(conn: &mut Conn, alarms: Vec<EquipmentAlarm>) -> Result<Vec<EquipmentLine>> {
+    if alarms.is_empty() {
+        return Ok(Vec::new());
+    }
+    let of = |kinds: &[EquipmentKind]| -> Vec<String> {
+        alarms.iter().filter(|alarm| kinds.contains(&alarm.kind)).map(|alarm| alarm.subject.clone()).collect()
+    };
+    let deployments = store::deployment_names(conn, &of(&[EquipmentKind::AppLost]))?;
+    let licenses = store::license_names(conn, &of(&[EquipmentKind::LicenceEnding]))?;
+    let mut node_ids = of(&[EquipmentKind::NodeLost, EquipmentKind::ClockWrong, EquipmentKind::DiskFull]);
+    node_ids.extend(deployments.values().map(|(node, ..)| node.clone()));
+    let nodes = store::node_names(conn, &node_ids)?;
+    let line = |alarm: EquipmentAlarm| {
+        let deployment = deployments.get(&alarm.subject);
+        let node_id = deployment.map_or(&alarm.subject, |(node, ..)| node);
+        let node = nodes.get(node_id).map(|(node, site)| (node_id.clone(), node.clone(), site.clone()));
+        let titles = deployment.map(|(_, zh, en)| (zh, en)).or_else(|| licenses.get(&alarm.subject).map(|(zh, en)| (zh, en)));
+        let app = titles.map(|(zh, en)| Names { zh: zh.clone(), en: en.clone() });
+        EquipmentLine { node, app, alarm }
+    };
+    Ok(alarms.into_iter().map(line).collect())
+}
+
+/// One alarm of the operator with what was done with it, the newest first.
+///
+/// # Errors
+/// `alarm`: not there, or not the operator's.
+pub async fn detail(app: &App, actor: &Actor, id: String) -> Result<(Entry, Vec<ActRow>)> {
+    let (actor, now) = (actor.clone(), app.clock.now());
+    app.db.read(move |conn| detail_in(conn, &actor, &id, now)).await
+}
+
+/// As [`detail`], on the caller's connection.
+///
+/// # Errors
+/// As [`detail`].
+pub fn detail_in(conn: &mut Conn, actor: &Actor, id: &str, now: Timestamp) -> Result<(Entry, Vec<ActRow>)> {
+    let owner = &policy::require(actor, Action::ViewFleet)?.organization_id;
+    let origin = match store::equipment_alarm(conn, owner, id)? {
+        Some(alarm) => named(conn, vec![alarm])?.pop().map(|line| Origin::Equipment(Box::new(line))),
+        None => Some(Origin::App(Box::new(telemetry::service::alarm_in(conn, actor, id)?))),
+    };
+    let entry = entries(conn, owner, origin.into_iter().collect(), now)?.pop().ok_or_else(|| Error::not_found("alarm"))?;
+    Ok((entry, store::acts(conn, owner, id, MOST)?))
+}
+
+/// The answers to alarms of apps that were read elsewhere.
+pub fn with_answers(conn: &mut Conn, actor: &Actor, lines: Vec<AlarmLine>, now: Timestamp) -> Result<Vec<Entry>> {
+    let owner = &policy::require(actor, Action::ViewFleet)?.organization_id;
+    entries(conn, owner, lines.into_iter().map(|line| Origin::App(Box::new(line))).collect(), now)
+}
+
+/// The line above the queue.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// Unacknowledged by level, at most [`MOST_COUNTED`] each.
+    pub critical: usize,
+    pub warning: usize,
+    /// Points that are shelved, with their ends, and out of service.
+    pub suppressions: Vec<Suppression>,
+    /// Since when there are more than a person can answer.
+    pub flood_since: Option<Timestamp>,
+    /// New in the last ten minutes.
+    pub in_ten_minutes: usize,
+    pub sites: Vec<(String, String)>,
+    pub apps: Vec<(String, Names)>,
+}
+
+/// The line above the queue of the operator.
+pub async fn summary(app: &App, actor: &Actor) -> Result<Summary> {
+    let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
+    let now = app.clock.now();
+    app.db.read(move |conn| summary_in(conn, &owner, now)).await
+}
+
+/// As [`summary`]; the caller has asked for the right to see the organisation's alarms.
+pub fn summary_in(conn: &mut Conn, owner: &str, now: Timestamp) -> Result<Summary> {
+    let (filter, most) = (Filter::default(), i64::try_from(MOST_COUNTED).unwrap_or(i64::MAX));
+    let mut calling = |level: Level| -> Result<usize> {
+        let band = Band { acknowledged: Some(false), suppressed: Some(None), level: Some(level), ..Band::default() };
+        let of_apps = store::of_apps(conn, owner, &filter, band, None, now, most)?.len();
+        Ok((of_apps + store::of_equipment(conn, owner, &filter, band, None, now, most)?.len()).min(MOST_COUNTED))
+    };
+    let (critical, warning) = (calling(Level::Critical)?, calling(Level::Warning)?);
+    let times = store::raised_since(conn, owner, now.minus(TimeDelta::days(1)), MOST_OF_A_DAY)?;
+    let times: Vec<Timestamp> = times.into_iter().map(|(at, _)| at).collect();
+    let recent = now.minus(TimeDelta::minutes(10));
+    Ok(Summary {
+        critical,
+        warning,
+        suppressions: store::in_force(conn, owner, now, MOST)?,
+        flood_since: flood_since(&times, now),
+        in_ten_minutes: times.iter().filter(|at| **at > recent).count(),
+        sites: store::places(conn, owner)?,
+        apps: store::apps_of(conn, owner)?.into_iter().map(|(id, zh, en)| (id, Names { zh, en })).collect(),
+    })
+}

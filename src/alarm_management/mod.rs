@@ -1,0 +1,19 @@
+//! What people do with alarms, and what stands before a desk (after ISA-18.2, IEC 62682 and EEMUA 191). Owns the tables `alarm_responses`,
+//! `alarm_suppressions`, `alarm_acts` and `equipment_alarms`.
+//!
+//! Invariants: only a person acknowledges, once, and with their name; an alarm that ends unacknowledged stays on the board; what is shelved
+//! comes back by itself, after a shift at most; a rule at a subject is suppressed as a whole, never one alarm of it; each act leaves its row and
+//! its audit record. Alarms of apps are telemetry's rows and are only read here; what of them is still present says [`presence`] alone.
+
+pub mod board;
+pub mod equipment;
+pub mod figures;
+pub mod model;
+pub mod presence;
+pub mod service;
+mod store;
+pub mod upkeep;
+pub mod wall;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,536 @@
+//! Queries of answers, suppressions and alarms. Alarms of apps are read beside their answers, since the two together are a queue.
+
+use std::collections::BTreeMap;
+
+use diesel::dsl::{exists, not};
+use diesel::prelude::*;
+
+use super::figures::Raised;
+use super::model::{ActRow, Cursor, EquipmentAlarm, EquipmentKind, Filter, Point, Response, Suppression, SuppressionKind, Verdict};
+use super::presence::present_since;
+use crate::base::db::schema::{
+    alarm_acts, alarm_responses, alarm_suppressions, alarms, apps, deployments, equipment_alarms, licenses, nodes, organizations, sites,
+};
+use crate::base::db::{Conn, Timestamp};
+use crate::base::i18n::Names;
+use crate::fleet::model::{DeploymentState, NodeState};
+use crate::license::model::LicenseState;
+use crate::telemetry::model::{Alarm, AlarmLine, Level};
+
+/// A part of a list, in which all alarms are alike.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Band {
+    pub acknowledged: Option<bool>,
+    /// Only what is still present.
+    pub present: bool,
+    /// `Some(None)`: what is not suppressed; `Some(Some(kind))`: what is suppressed so.
+    pub suppressed: Option<Option<SuppressionKind>>,
+    pub level: Option<Level>,
+}
+
+/// Whether an alarm has an answer.
+macro_rules! answered {
+    ($id:expr) => {
+        exists(alarm_responses::table.filter(alarm_responses::alarm_id.eq($id)))
+    };
+}
+
+/// The suppressions in force of a rule at a subject.
+macro_rules! suppressions {
+    ($organization:expr, $subject:expr, $rule:expr, $now:expr) => {
+        alarm_suppressions::table
+            .filter(alarm_suppressions::organization_id.eq($organization))
+            .filter(alarm_suppressions::subject.eq($subject).and(alarm_suppressions::rule.eq($rule)))
+            .filter(alarm_suppressions::ended_at.is_null())
+            .filter(alarm_suppressions::ends_at.is_null().or(alarm_suppressions::ends_at.gt($now)))
+    };
+}
+
+/// Alarms of apps in a band, with their names, the newest first.
+pub fn of_apps(
+    conn: &mut Conn,
+    owner: &str,
+    filter: &Filter,
+    band: Band,
+    before: Option<&Cursor>,
+    now: Timestamp,
+    limit: i64,
+) -> QueryResult<Vec<AlarmLine>> {
+    let mut query = alarms::table
+        .inner_join(nodes::table.on(nodes::id.eq(alarms::node_id)))
+        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
+        .inner_join(deployments::table.on(deployments::id.eq(alarms::deployment_id)))
+        .inner_join(apps::table.on(apps::id.eq(deployments::app_id)))
+        .inner_join(organizations::table.on(organizations::id.eq(apps::organization_id)))
+        .filter(alarms::organization_id.eq(owner.to_owned()))
+        .order(alarms::id.desc())
+        .limit(limit)
+        .select((Alarm::as_select(), nodes::name, sites::name, apps::title_zh, apps::title_en, organizations::slug, apps::slug))
+        .into_boxed();
+    if let Some(before) = before {
+        query = query.filter(alarms::id.lt(before.id.clone()));
+    }
+    if let Some(level) = band.level.or(filter.level) {
+        query = query.filter(alarms::level.eq(level));
+    }
+    match band.acknowledged {
+        Some(true) => query = query.filter(answered!(alarms::id)),
+        Some(false) => query = query.filter(not(answered!(alarms::id))),
+        None => {}
+    }
+    if band.present {
+        let once = alarms::episode.is_null().and(alarms::raised_at.gt(present_since(now)));
+        query = query.filter(alarms::ended_at.is_null().or(once));
+    }
+    match band.suppressed {
+        Some(None) => {
+            query = query.filter(not(exists(suppressions!(alarms::organization_id, alarms::deployment_id, alarms::rule, now))));
+        }
+        Some(Some(kind)) => {
+            let of_kind = suppressions!(alarms::organization_id, alarms::deployment_id, alarms::rule, now);
+            query = query.filter(exists(of_kind.filter(alarm_suppressions::kind.eq(kind))));
+        }
+        None => {}
+    }
+    if let Some(verdict) = filter.verdict {
+        let judged = alarm_responses::table.filter(alarm_responses::alarm_id.eq(alarms::id));
+        query = query.filter(exists(judged.filter(alarm_responses::verdict.eq(verdict))));
+    }
+    if let Some(id) = &filter.site_id {
+        query = query.filter(nodes::site_id.eq(id.clone()));
+    }
+    if let Some(id) = &filter.node_id {
+        query = query.filter(alarms::node_id.eq(id.clone()));
+    }
+    if let Some(id) = &filter.app_id {
+        query = query.filter(deployments::app_id.eq(id.clone()));
+    }
+    if let Some(id) = &filter.deployment_id {
+        query = query.filter(alarms::deployment_id.eq(id.clone()));
+    }
+    if let Some(from) = filter.from {
+        query = query.filter(alarms::raised_at.ge(from));
+    }
+    if let Some(to) = filter.to {
+        query = query.filter(alarms::raised_at.lt(to));
+    }
+    query.load(conn)
+}
+
+/// Most nodes and deployments that a filter by place or app stands for.
+const MOST_SUBJECTS: i64 = 10_000;
+
+/// The nodes and deployments that a filter by place or app stands for; none where there is no such filter.
+fn subjects(conn: &mut Conn, owner: &str, filter: &Filter) -> QueryResult<Option<Vec<String>>> {
+    let of_app = filter.app_id.is_some() || filter.deployment_id.is_some();
+    if !of_app && filter.site_id.is_none() && filter.node_id.is_none() {
+        return Ok(None);
+    }
+    let mut on = deployments::table
+        .inner_join(nodes::table.on(nodes::id.eq(deployments::node_id)))
+        .filter(deployments::organization_id.eq(owner.to_owned()))
+        .limit(MOST_SUBJECTS)
+        .select(deployments::id)
+        .into_boxed();
+    let mut at = nodes::table.filter(nodes::organization_id.eq(owner.to_owned())).limit(MOST_SUBJECTS).select(nodes::id).into_boxed();
+    if let Some(id) = &filter.site_id {
+        on = on.filter(nodes::site_id.eq(id.clone()));
+        at = at.filter(nodes::site_id.eq(id.clone()));
+    }
+    if let Some(id) = &filter.node_id {
+        on = on.filter(nodes::id.eq(id.clone()));
+        at = at.filter(nodes::id.eq(id.clone()));
+    }
+    if let Some(id) = &filter.app_id {
+        on = on.filter(deployments::app_id.eq(id.clone()));
+    }
+    if let Some(id) = &filter.deployment_id {
+        on = on.filter(deployments::id.eq(id.clone()));
+    }
+    let mut subjects: Vec<String> = on.load(conn)?;
+    if !of_app {
+        subjects.extend(at.load::<String>(conn)?);
+    }
+    Ok(Some(subjects))
+}
+
+/// Alarms of the platform in a band, the newest first. A filter by app, node, site or deployment goes by the subjects that fit it.
+pub fn of_equipment(
+    conn: &mut Conn,
+    owner: &str,
+    filter: &Filter,
+    band: Band,
+    before: Option<&Cursor>,
+    now: Timestamp,
+    limit: i64,
+) -> QueryResult<Vec<EquipmentAlarm>> {
+    let mut query = equipment_alarms::table
+        .filter(equipment_alarms::organization_id.eq(owner.to_owned()))
+        .order(equipment_alarms::id.desc())
+        .limit(limit)
+        .select(EquipmentAlarm::as_select())
+        .into_boxed();
+    if let Some(before) = before {
+        query = query.filter(equipment_alarms::id.lt(before.id.clone()));
+    }
+    if let Some(level) = band.level.or(filter.level) {
+        query = query.filter(equipment_alarms::level.eq(level));
+    }
+    match band.acknowledged {
+        Some(true) => query = query.filter(answered!(equipment_alarms::id)),
+        Some(false) => query = query.filter(not(answered!(equipment_alarms::id))),
+        None => {}
+    }
+    if band.present {
+        query = query.filter(equipment_alarms::ended_at.is_null());
+    }
+    match band.suppressed {
+        Some(None) => {
+            let any = suppressions!(equipment_alarms::organization_id, equipment_alarms::subject, equipment_alarms::kind, now);
+            query = query.filter(not(exists(any)));
+        }
+        Some(Some(kind)) => {
+            let of_kind = suppressions!(equipment_alarms::organization_id, equipment_alarms::subject, equipment_alarms::kind, now);
+            query = query.filter(exists(of_kind.filter(alarm_suppressions::kind.eq(kind))));
+        }
+        None => {}
+    }
+    if let Some(verdict) = filter.verdict {
+        let judged = alarm_responses::table.filter(alarm_responses::alarm_id.eq(equipment_alarms::id));
+        query = query.filter(exists(judged.filter(alarm_responses::verdict.eq(verdict))));
+    }
+    if let Some(subjects) = subjects(conn, owner, filter)? {
+        query = query.filter(equipment_alarms::subject.eq_any(subjects));
+    }
+    if let Some(from) = filter.from {
+        query = query.filter(equipment_alarms::began_at.ge(from));
+    }
+    if let Some(to) = filter.to {
+        query = query.filter(equipment_alarms::began_at.lt(to));
+    }
+    query.load(conn)
+}
+
+/// What is needed to act on an alarm of an organisation.
+pub fn point(conn: &mut Conn, owner: &str, id: &str) -> QueryResult<Option<Point>> {
+    let of_app: Option<(String, String, Level)> = alarms::table
+        .find(id)
+        .filter(alarms::organization_id.eq(owner))
+        .select((alarms::deployment_id, alarms::rule, alarms::level))
+        .first(conn)
+        .optional()?;
+    if let Some((subject, rule, level)) = of_app {
+        return Ok(Some(Point { subject, rule, level }));
+    }
+    let own = equipment_alarms::table.find(id).filter(equipment_alarms::organization_id.eq(owner));
+    let found: Option<EquipmentAlarm> = own.select(EquipmentAlarm::as_select()).first(conn).optional()?;
+    Ok(found.map(|alarm| Point { subject: alarm.subject, rule: alarm.kind.as_str().to_owned(), level: alarm.level }))
+}
+
+/// One alarm of the platform.
+pub fn equipment_alarm(conn: &mut Conn, owner: &str, id: &str) -> QueryResult<Option<EquipmentAlarm>> {
+    let own = equipment_alarms::table.find(id).filter(equipment_alarms::organization_id.eq(owner));
+    own.select(EquipmentAlarm::as_select()).first(conn).optional()
+}
+
+pub fn insert_response(conn: &mut Conn, response: &Response) -> QueryResult<usize> {
+    diesel::insert_into(alarm_responses::table).values(response).execute(conn)
+}
+
+pub fn response(conn: &mut Conn, alarm_id: &str) -> QueryResult<Option<Response>> {
+    alarm_responses::table.find(alarm_id).select(Response::as_select()).first(conn).optional()
+}
+
+/// Gives an acknowledged alarm a verdict in the place of the one that was seen.
+pub fn set_verdict(conn: &mut Conn, alarm_id: &str, seen: Option<Verdict>, verdict: Verdict) -> QueryResult<usize> {
+    let of = alarm_responses::table.filter(alarm_responses::alarm_id.eq(alarm_id));
+    match seen {
+        None => diesel::update(of.filter(alarm_responses::verdict.is_null())).set(alarm_responses::verdict.eq(verdict)).execute(conn),
+        Some(seen) => diesel::update(of.filter(alarm_responses::verdict.eq(seen))).set(alarm_responses::verdict.eq(verdict)).execute(conn),
+    }
+}
+
+/// Answers to some alarms, by alarm.
+pub fn responses(conn: &mut Conn, alarm_ids: &[String]) -> QueryResult<BTreeMap<String, Response>> {
+    let rows: Vec<Response> =
+        alarm_responses::table.filter(alarm_responses::alarm_id.eq_any(alarm_ids)).select(Response::as_select()).load(conn)?;
+    Ok(rows.into_iter().map(|row| (row.alarm_id.clone(), row)).collect())
+}
+
+pub fn insert_suppression(conn: &mut Conn, suppression: &Suppression) -> QueryResult<usize> {
+    diesel::insert_into(alarm_suppressions::table).values(suppression).execute(conn)
+}
+
+/// Closes a shelf of a point whose time is over, to make room for the next.
+pub fn close_over(conn: &mut Conn, owner: &str, point: &Point, now: Timestamp) -> QueryResult<usize> {
+    let of = alarm_suppressions::table
+        .filter(alarm_suppressions::organization_id.eq(owner))
+        .filter(alarm_suppressions::subject.eq(&point.subject).and(alarm_suppressions::rule.eq(&point.rule)))
+        .filter(alarm_suppressions::ended_at.is_null().and(alarm_suppressions::ends_at.le(now)));
+    diesel::update(of).set(alarm_suppressions::ended_at.eq(now)).execute(conn)
+}
+
+/// Ends the suppression of a kind that is in force at a point.
+pub fn end_suppression(conn: &mut Conn, owner: &str, point: &Point, kind: SuppressionKind, now: Timestamp) -> QueryResult<usize> {
+    let of = suppressions!(owner, &point.subject, &point.rule, now).filter(alarm_suppressions::kind.eq(kind));
+    diesel::update(of).set(alarm_suppressions::ended_at.eq(now)).execute(conn)
+}
+
+/// Suppressions in force of an organisation, the newest first.
+pub fn in_force(conn: &mut Conn, owner: &str, now: Timestamp, limit: i64) -> QueryResult<Vec<Suppression>> {
+    alarm_suppressions::table
+        .filter(alarm_suppressions::organization_id.eq(owner))
+        .filter(alarm_suppressions::ended_at.is_null())
+        .filter(alarm_suppressions::ends_at.is_null().or(alarm_suppressions::ends_at.gt(now)))
+        .order(alarm_suppressions::id.desc())
+        .limit(limit)
+        .select(Suppression::as_select())
+        .load(conn)
+}
+
+pub fn insert_act(conn: &mut Conn, act: &ActRow) -> QueryResult<usize> {
+    diesel::insert_into(alarm_acts::table).values(act).execute(conn)
+}
+
+/// What was done with an alarm, the newest first.
+pub fn acts(conn: &mut Conn, owner: &str, alarm_id: &str, limit: i64) -> QueryResult<Vec<ActRow>> {
+    alarm_acts::table
+        .filter(alarm_acts::alarm_id.eq(alarm_id).and(alarm_acts::organization_id.eq(owner)))
+        .order(alarm_acts::id.desc())
+        .limit(limit)
+        .select(ActRow::as_select())
+        .load(conn)
+}
+
+/// Times of the alarms of a desk since a moment, the oldest first, of apps and of the platform; without notices.
+pub fn raised_since(conn: &mut Conn, owner: &str, since: Timestamp, limit: i64) -> QueryResult<Vec<(Timestamp, Level)>> {
+    let mut times: Vec<(Timestamp, Level)> = alarms::table
+        .filter(alarms::organization_id.eq(owner).and(alarms::raised_at.ge(since)).and(alarms::level.ne(Level::Notice)))
+        .order(alarms::raised_at.desc())
+        .limit(limit)
+        .select((alarms::raised_at, alarms::level))
+        .load(conn)?;
+    let own: Vec<(Timestamp, Level)> = equipment_alarms::table
+        .filter(equipment_alarms::organization_id.eq(owner).and(equipment_alarms::began_at.ge(since)))
+        .filter(equipment_alarms::level.ne(Level::Notice))
+        .order(equipment_alarms::began_at.desc())
+        .limit(limit)
+        .select((equipment_alarms::began_at, equipment_alarms::level))
+        .load(conn)?;
+    times.extend(own);
+    times.sort_unstable();
+    Ok(times)
+}
+
+/// Alarms of the platform that are present, of all organisations.
+pub fn equipment_present(conn: &mut Conn) -> QueryResult<Vec<EquipmentAlarm>> {
+    equipment_alarms::table.filter(equipment_alarms::ended_at.is_null()).select(EquipmentAlarm::as_select()).load(conn)
+}
+
+pub fn insert_equipment_alarm(conn: &mut Conn, alarm: &EquipmentAlarm) -> QueryResult<usize> {
+    diesel::insert_into(equipment_alarms::table).values(alarm).execute(conn)
+}
+
+/// Whether the platform has raised this alarm, and it is present.
+pub fn is_present(conn: &mut Conn, owner: &str, kind: EquipmentKind, subject: &str) -> QueryResult<bool> {
+    let same = equipment_alarms::organization_id.eq(owner).and(equipment_alarms::kind.eq(kind)).and(equipment_alarms::subject.eq(subject));
+    let found: i64 = equipment_alarms::table.filter(same.and(equipment_alarms::ended_at.is_null())).count().get_result(conn)?;
+    Ok(found > 0)
+}
+
+pub fn end_equipment_alarm(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<usize> {
+    let present = equipment_alarms::table.filter(equipment_alarms::id.eq(id).and(equipment_alarms::ended_at.is_null()));
+    diesel::update(present).set(equipment_alarms::ended_at.eq(now)).execute(conn)
+}
+
+/// Enrolled nodes that have called before: owner, node, last call, the agent's own trouble.
+pub fn node_conditions(conn: &mut Conn) -> QueryResult<Vec<(String, String, Option<Timestamp>, Option<String>)>> {
+    nodes::table
+        .filter(nodes::state.eq(NodeState::Enrolled).and(nodes::seen_at.is_not_null()))
+        .select((nodes::organization_id, nodes::id, nodes::seen_at, nodes::trouble))
+        .load(conn)
+}
+
+/// Deployments that should run and have failed: owner, deployment.
+pub fn failed_apps(conn: &mut Conn) -> QueryResult<Vec<(String, String)>> {
+    deployments::table
+        .filter(deployments::wanted.eq(true).and(deployments::state.eq(DeploymentState::Failed)))
+        .select((deployments::organization_id, deployments::id))
+        .load(conn)
+}
+
+/// Licences in force that end between two moments: owner, licence.
+pub fn ending_licenses(conn: &mut Conn, now: Timestamp, until: Timestamp) -> QueryResult<Vec<(String, String)>> {
+    licenses::table
+        .filter(licenses::ends_at.gt(now).and(licenses::ends_at.le(until)).and(licenses::state.eq(LicenseState::Active)))
+        .select((licenses::organization_id, licenses::id))
+        .load(conn)
+}
+
+/// Nodes with their names and sites.
+pub fn node_names(conn: &mut Conn, ids: &[String]) -> QueryResult<BTreeMap<String, (String, String)>> {
+    let rows: Vec<(String, String, String)> = nodes::table
+        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
+        .filter(nodes::id.eq_any(ids))
+        .select((nodes::id, nodes::name, sites::name))
+        .load(conn)?;
+    Ok(rows.into_iter().map(|(id, node, site)| (id, (node, site))).collect())
+}
+
+/// Deployments: the node, and the titles of their app.
+pub fn deployment_names(conn: &mut Conn, ids: &[String]) -> QueryResult<BTreeMap<String, (String, String, String)>> {
+    let rows: Vec<(String, String, String, String)> = deployments::table
+        .inner_join(apps::table.on(apps::id.eq(deployments::app_id)))
+        .filter(deployments::id.eq_any(ids))
+        .select((deployments::id, deployments::node_id, apps::title_zh, apps::title_en))
+        .load(conn)?;
+    Ok(rows.into_iter().map(|(id, node, zh, en)| (id, (node, zh, en))).collect())
+}
+
+/// Licences: the titles of their app.
+pub fn license_names(conn: &mut Conn, ids: &[String]) -> QueryResult<BTreeMap<String, (String, String)>> {
+    let rows: Vec<(String, String, String)> = licenses::table
+        .inner_join(apps::table.on(apps::id.eq(licenses::app_id)))
+        .filter(licenses::id.eq_any(ids))
+        .select((licenses::id, apps::title_zh, apps::title_en))
+        .load(conn)?;
+    Ok(rows.into_iter().map(|(id, zh, en)| (id, (zh, en))).collect())
+}
+
+/// Enrolled nodes of an organisation: id, site, last call.
+pub fn nodes_of(conn: &mut Conn, owner: &str) -> QueryResult<Vec<(String, String, Option<Timestamp>)>> {
+    nodes::table
+        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
+        .filter(nodes::organization_id.eq(owner).and(nodes::state.eq(NodeState::Enrolled)))
+        .order(nodes::id)
+        .select((nodes::id, sites::name, nodes::seen_at))
+        .limit(MOST_SUBJECTS)
+        .load(conn)
+}
+
+/// Apps that should run, by deployment: the node, and the specialty that the app is of.
+pub fn specialties_of(conn: &mut Conn, owner: &str) -> QueryResult<Vec<(String, String, String)>> {
+    deployments::table
+        .inner_join(apps::table.on(apps::id.eq(deployments::app_id)))
+        .filter(deployments::organization_id.eq(owner).and(deployments::wanted.eq(true)))
+        .order(deployments::id)
+        .select((deployments::id, deployments::node_id, apps::specialty))
+        .limit(MOST_SUBJECTS)
+        .load(conn)
+}
+
+/// Sites and apps that a desk can be narrowed to: id and names.
+pub fn places(conn: &mut Conn, owner: &str) -> QueryResult<Vec<(String, String)>> {
+    sites::table.filter(sites::organization_id.eq(owner)).order(sites::name).select((sites::id, sites::name)).load(conn)
+}
+
+pub fn apps_of(conn: &mut Conn, owner: &str) -> QueryResult<Vec<(String, String, String)>> {
+    deployments::table
+        .inner_join(apps::table.on(apps::id.eq(deployments::app_id)))
+        .filter(deployments::organization_id.eq(owner))
+        .select((apps::id, apps::title_zh, apps::title_en))
+        .distinct()
+        .order(apps::id)
+        .limit(200)
+        .load(conn)
+}
+
+/// Deletes what is over an age, at most so many rows of each table.
+pub fn prune(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
+    let old: Vec<String> = alarm_responses::table
+        .filter(alarm_responses::acknowledged_at.lt(before))
+        .limit(limit)
+        .select(alarm_responses::alarm_id)
+        .load(conn)?;
+    let mut deleted = diesel::delete(alarm_responses::table.filter(alarm_responses::alarm_id.eq_any(old))).execute(conn)?;
+    let old: Vec<String> = alarm_acts::table.filter(alarm_acts::at.lt(before)).limit(limit).select(alarm_acts::id).load(conn)?;
+    deleted += diesel::delete(alarm_acts::table.filter(alarm_acts::id.eq_any(old))).execute(conn)?;
+    let over = alarm_suppressions::table.filter(alarm_suppressions::ended_at.lt(before).or(alarm_suppressions::ends_at.lt(before)));
+    let old: Vec<String> = over.limit(limit).select(alarm_suppressions::id).load(conn)?;
+    deleted += diesel::delete(alarm_suppressions::table.filter(alarm_suppressions::id.eq_any(old))).execute(conn)?;
+    let over = equipment_alarms::table.filter(equipment_alarms::ended_at.lt(before));
+    let old: Vec<String> = over.limit(limit).select(equipment_alarms::id).load(conn)?;
+    Ok(deleted + diesel::delete(equipment_alarms::table.filter(equipment_alarms::id.eq_any(old))).execute(conn)?)
+}
+
+/// Alarms since a moment with their answers, of apps and of the platform, the oldest first; without notices. Of more than `limit` the newest.
+pub fn raised(conn: &mut Conn, owner: &str, since: Timestamp, limit: i64) -> QueryResult<Vec<Raised>> {
+    type Row = (Timestamp, Timestamp, Level, String, String, Option<Timestamp>, Option<Verdict>);
+    let of_apps: Vec<Row> = alarms::table
+        .left_join(alarm_responses::table.on(alarm_responses::alarm_id.eq(alarms::id)))
+        .filter(alarms::organization_id.eq(owner).and(alarms::raised_at.ge(since)).and(alarms::level.ne(Level::Notice)))
+        .order(alarms::raised_at.desc())
+        .limit(limit)
+        .select((
+            alarms::raised_at,
+            alarms::received_at,
+            alarms::level,
+            alarms::deployment_id,
+            alarms::rule,
+            alarm_responses::acknowledged_at.nullable(),
+            alarm_responses::verdict.nullable(),
+        ))
+        .load(conn)?;
+    let own: Vec<Row> = equipment_alarms::table
+        .left_join(alarm_responses::table.on(alarm_responses::alarm_id.eq(equipment_alarms::id)))
+        .filter(equipment_alarms::organization_id.eq(owner).and(equipment_alarms::began_at.ge(since)))
+        .filter(equipment_alarms::level.ne(Level::Notice))
+        .order(equipment_alarms::began_at.desc())
+        .limit(limit)
+        .select((
+            equipment_alarms::began_at,
+            equipment_alarms::began_at,
+            equipment_alarms::level,
+            equipment_alarms::subject,
+            equipment_alarms::kind,
+            alarm_responses::acknowledged_at.nullable(),
+            alarm_responses::verdict.nullable(),
+        ))
+        .load(conn)?;
+    let raised = |(at, received_at, level, subject, rule, acknowledged_at, verdict): Row| Raised {
+        at,
+        level,
+        subject,
+        rule,
+        answered_after: acknowledged_at.map(|answered| answered.utc() - received_at.utc()),
+        verdict,
+    };
+    let mut all: Vec<Raised> = of_apps.into_iter().chain(own).map(raised).collect();
+    all.sort_by_key(|alarm| alarm.at);
+    Ok(all)
+}
+
+/// Alarms that were raised before a moment and that nobody has acknowledged, at most so many; without notices.
+pub fn standing(conn: &mut Conn, owner: &str, before: Timestamp, limit: i64) -> QueryResult<usize> {
+    let of_apps: Vec<String> = alarms::table
+        .filter(alarms::organization_id.eq(owner).and(alarms::raised_at.lt(before)).and(alarms::level.ne(Level::Notice)))
+        .filter(not(answered!(alarms::id)))
+        .limit(limit)
+        .select(alarms::id)
+        .load(conn)?;
+    let own: Vec<String> = equipment_alarms::table
+        .filter(equipment_alarms::organization_id.eq(owner).and(equipment_alarms::began_at.lt(before)))
+        .filter(equipment_alarms::level.ne(Level::Notice).and(not(answered!(equipment_alarms::id))))
+        .limit(limit)
+        .select(equipment_alarms::id)
+        .load(conn)?;
+    Ok((of_apps.len() + own.len()).min(usize::try_from(limit).unwrap_or(usize::MAX)))
+}
+
+/// Where subjects are: `site · node`, and the title of an app; of a licence the app alone.
+pub fn subject_names(conn: &mut Conn, subjects: &[String]) -> QueryResult<BTreeMap<String, (String, Names)>> {
+    let deployments = deployment_names(conn, subjects)?;
+    let node_ids: Vec<String> = subjects.iter().cloned().chain(deployments.values().map(|(node, ..)| node.clone())).collect();
+    let nodes = node_names(conn, &node_ids)?;
+    let licenses = license_names(conn, subjects)?;
+    let place = |node: &str| nodes.get(node).map(|(name, site)| format!("{site} · {name}")).unwrap_or_default();
+    let named = |subject: &String| {
+        let found = match (deployments.get(subject), licenses.get(subject)) {
+            (Some((node, zh, en)), _) => (place(node), Names { zh: zh.clone(), en: en.clone() }),
+            (None, Some((zh, en))) => (String::new(), Names { zh: zh.clone(), en: en.clone() }),
+            (None, None) => (place(subject), Names { zh: String::new(), en: String::new() }),
+        };
+        (subject.clone(), found)
+    };
+    Ok(subjects.iter().map(named).collect())
+}

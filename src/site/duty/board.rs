@@ -1,0 +1,258 @@
+//! /duty/board: what calls, the alarm that is looked at, and what a person does with it.
+
+use actix_web::web::{Data, Path, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde::{Deserialize, Serialize};
+
+use super::row::{Current, Row};
+use crate::alarm_management::board::{self, MOST_COUNTED, PAGE, Summary};
+use crate::alarm_management::model::{Act, Cursor, Filter, Shift, Show, Verdict};
+use crate::alarm_management::service;
+use crate::base::app::App;
+use crate::base::auth::Actor;
+use crate::base::db::Timestamp;
+use crate::base::error::{Error, Kind};
+use crate::http::extract::Form;
+use crate::http::page::{Page, PageResult, local_path, see_other, see_other_with};
+use crate::http::paging::paging;
+use crate::telemetry::model::Level;
+
+pub fn configure(cfg: &mut ServiceConfig) {
+    cfg.route("/duty/board", web::get().to(board))
+        .route("/duty/board/{id}/acknowledge", web::post().to(acknowledge))
+        .route("/duty/board/{id}/judge", web::post().to(judge))
+        .route("/duty/board/{id}/shelve", web::post().to(shelve))
+        .route("/duty/board/{id}/unshelve", web::post().to(unshelve))
+        .route("/duty/board/{id}/take-out", web::post().to(take_out))
+        .route("/duty/board/{id}/put-back", web::post().to(put_back))
+        .route("/mine/alarms", web::get().to(moved));
+}
+
+/// Which alarms a desk shows, as its address says it; words that are none count for nothing.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Wanted {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub show: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub level: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub site: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub app: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub deployment: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub verdict: String,
+    /// `now`: the present shift, `last`: the one before.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub shift: String,
+    /// Digits of the day are not asked for: a shift is.
+    #[serde(skip_serializing)]
+    pub alarm: String,
+    #[serde(skip_serializing)]
+    pub after: String,
+}
+
+impl Wanted {
+    pub fn show(&self) -> Show {
+        self.show.parse().unwrap_or_default()
+    }
+
+    /// What the board asks for.
+    pub fn filter(&self, now: Timestamp) -> Filter {
+        let id = |text: &str| {
+            Some(text.to_owned())
+                .filter(|id| !id.is_empty() && id.len() <= 60 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+        };
+        let shift = match self.shift.as_str() {
+            "now" => Some(Shift::at(now)),
+            "last" => Some(Shift::at(now).before()),
+            _ => None,
+        };
+        Filter {
+            show: self.show(),
+            level: self.level.parse().ok(),
+            site_id: id(&self.site),
+            node_id: None,
+            app_id: id(&self.app),
+            deployment_id: id(&self.deployment),
+            verdict: self.verdict.parse().ok(),
+            from: shift.map(|shift| shift.from),
+            to: shift.map(|shift| shift.to),
+        }
+    }
+
+    /// The address of a page with this choice.
+    pub fn address(&self, path: &str) -> String {
+        let query = serde_urlencoded::to_string(self).unwrap_or_default();
+        if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+    }
+
+    /// The same choice in another list.
+    fn of(&self, show: &Show) -> String {
+        Self { show: if *show == Show::Open { String::new() } else { show.as_str().to_owned() }, ..self.clone() }.address("/duty/board")
+    }
+}
+
+/// Old addresses of the alarm list.
+async fn moved(query: Query<Wanted>) -> HttpResponse {
+    let wanted = Wanted { show: Show::History.as_str().to_owned(), ..query.into_inner() };
+    see_other(&wanted.address("/duty/board"))
+}
+
+async fn board(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Wanted>) -> PageResult {
+    let wanted = query.into_inner();
+    let (page, now) = (Page::of(&req, "duty-board-title"), app.clock.now());
+    let after: Option<Cursor> = if wanted.after.is_empty() { None } else { wanted.after.parse().ok() };
+    let mut listed = board::list(&app, &actor, wanted.filter(now), after, PAGE + 1).await?;
+    let address = wanted.address("/duty/board");
+    let at = Some(wanted.after.as_str()).filter(|after| !after.is_empty());
+    let (previous, next) = paging(&mut listed, PAGE, &address, "after", at, |(_, cursor)| cursor.to_string());
+    let first = listed.first().map(|(entry, _)| entry.id.clone());
+    // Whoever looked at an alarm that is gone by age sees the first of the list.
+    let chosen = if wanted.alarm.is_empty() { None } else { detail(&app, &actor, wanted.alarm.clone()).await? };
+    let shown = match (chosen, first) {
+        (Some(chosen), _) => Some(chosen),
+        (None, Some(first)) => detail(&app, &actor, first).await?,
+        (None, None) => None,
+    };
+    let current = shown.map(|(entry, acts)| Current::of(&page, &entry, &acts));
+    let summary = board::summary(&app, &actor).await?;
+    let rows = listed.iter().map(|(entry, _)| Row::of(&page, entry)).collect();
+    let join = if address.contains('?') { '&' } else { '?' };
+    let shift = Shift::at(now);
+    let view = BoardPage {
+        is_live: wanted.after.is_empty(),
+        here: current.as_ref().map_or_else(|| address.clone(), |current| format!("{address}{join}alarm={}", current.row.id)),
+        export: wanted.address("/duty/board/export"),
+        shift_word: page.tk("duty-shift-", shift.number),
+        flood_since: summary.flood_since.map(|at| page.moment(&at)),
+        newest: first_calling(&listed),
+        join,
+        address,
+        rows,
+        current,
+        summary,
+        wanted,
+        previous,
+        next,
+        page,
+    };
+    view.page.clone().render(&view)
+}
+
+async fn detail(
+    app: &App,
+    actor: &Actor,
+    id: String,
+) -> Result<Option<(board::Entry, Vec<crate::alarm_management::model::ActRow>)>, Error> {
+    match board::detail(app, actor, id).await {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.kind == Kind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The newest alarm that calls, with its level: a desk that has not seen it rings.
+fn first_calling(listed: &board::Listed) -> Option<(String, Level)> {
+    listed.iter().map(|(entry, _)| entry).filter(|entry| entry.calls()).max_by_key(|entry| &entry.id).map(|e| (e.id.clone(), e.level))
+}
+
+/// `/duty/board`.
+#[derive(Template)]
+#[template(path = "duty/board.html")]
+pub struct BoardPage {
+    pub page: Page,
+    pub wanted: Wanted,
+    pub rows: Vec<Row>,
+    pub current: Option<Current>,
+    pub summary: Summary,
+    /// Since when there are more than a person can answer.
+    pub flood_since: Option<String>,
+    pub shift_word: String,
+    pub newest: Option<(String, Level)>,
+    /// Address of the list, what joins a value to it, and the same with the alarm that is looked at.
+    pub address: String,
+    pub join: char,
+    pub here: String,
+    pub export: String,
+    /// Whether what is new appears by itself.
+    pub is_live: bool,
+    pub previous: Option<String>,
+    pub next: Option<String>,
+}
+
+impl BoardPage {
+    /// A count of what calls, which is not counted to its end.
+    pub fn up_to(n: &usize) -> String {
+        if *n >= MOST_COUNTED { format!("{}+", MOST_COUNTED - 1) } else { n.to_string() }
+    }
+
+    pub fn is_current(&self, id: &str) -> bool {
+        self.current.as_ref().is_some_and(|current| current.row.id == id)
+    }
+
+    pub fn shows(&self, show: &Show) -> bool {
+        self.wanted.show() == *show
+    }
+}
+
+/// What a person says to an alarm.
+#[derive(Debug, Deserialize)]
+struct AnswerForm {
+    #[serde(default)]
+    note: String,
+    #[serde(default)]
+    verdict: String,
+    /// The verdict that the page showed.
+    #[serde(default)]
+    seen: String,
+    #[serde(default)]
+    minutes: String,
+    /// The list to go back to.
+    #[serde(default)]
+    back: String,
+}
+
+async fn acknowledge(app: Data<App>, actor: Actor, id: Path<String>, form: Form<AnswerForm>) -> PageResult {
+    answer(&app, &actor, &id, Act::Acknowledge, &form.0).await
+}
+
+async fn judge(app: Data<App>, actor: Actor, id: Path<String>, form: Form<AnswerForm>) -> PageResult {
+    let verdict: Verdict = form.0.verdict.parse().map_err(|_| Error::field("verdict", "choose-one"))?;
+    answer(&app, &actor, &id, Act::Judge { verdict, instead_of: form.0.seen.parse().ok() }, &form.0).await
+}
+
+async fn shelve(app: Data<App>, actor: Actor, id: Path<String>, form: Form<AnswerForm>) -> PageResult {
+    // What is no number is out of every range.
+    answer(&app, &actor, &id, Act::Shelve { minutes: form.0.minutes.parse().unwrap_or(0) }, &form.0).await
+}
+
+async fn unshelve(app: Data<App>, actor: Actor, id: Path<String>, form: Form<AnswerForm>) -> PageResult {
+    answer(&app, &actor, &id, Act::Unshelve, &form.0).await
+}
+
+async fn take_out(app: Data<App>, actor: Actor, id: Path<String>, form: Form<AnswerForm>) -> PageResult {
+    answer(&app, &actor, &id, Act::TakeOut, &form.0).await
+}
+
+async fn put_back(app: Data<App>, actor: Actor, id: Path<String>, form: Form<AnswerForm>) -> PageResult {
+    answer(&app, &actor, &id, Act::PutBack, &form.0).await
+}
+
+/// Acts, and goes on with the next alarm of the list; where it is refused, back to this one with the reason.
+async fn answer(app: &App, actor: &Actor, id: &str, act: Act, form: &AnswerForm) -> PageResult {
+    let back = local_path(Some(form.back.as_str()).filter(|back| back.starts_with("/duty/board")), "/duty/board");
+    match service::act(app, actor, id, act, &form.note).await {
+        Ok(()) => Ok(see_other(&back)),
+        Err(e) if matches!(e.kind, Kind::Conflict | Kind::Invalid) => {
+            let (code, args) = e.fields.first().map_or((e.code, &e.args), |field| (field.code, &field.args));
+            let args: Vec<(&str, &str)> = args.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let join = if back.contains('?') { '&' } else { '?' };
+            Ok(see_other_with(&format!("{back}{join}alarm={id}"), "warning", &format!("error-{code}"), &args))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
