@@ -16,7 +16,7 @@ use crate::base::auth::{Actor, Role};
 use crate::catalog::model::PlanKind;
 use crate::fleet::service::{self as fleet, DeployInput};
 use crate::telemetry::model::Level;
-use crate::telemetry::service::take;
+use crate::telemetry::taking::take;
 use crate::testing::shop::{Shop, license, shop};
 use crate::testing::{self, drain_jobs, each_backend};
 
@@ -55,7 +55,7 @@ impl Desk {
                 "digest": self.digest, "rule": rule, "level": level, "text": {"zh": "<i>锚杆</i>", "en": "<i>bolt</i>"},
                 "result": {"detections": [{"label": "bolt", "score": 0.9, "box": [10, 20, 30, 40]}]}})
         };
-        let reports = Value::Array(alarms.iter().enumerate().map(report).collect());
+        let reports = json!({"reports": alarms.iter().enumerate().map(report).collect::<Vec<_>>()});
         take(app, &self.node, serde_json::from_str(&reports.to_string()).unwrap()).await.unwrap();
     }
 
@@ -203,8 +203,8 @@ async fn what_the_platform_sees_is_in_the_same_list_once() {
         act(&app, &desk.shop.operator, &lost, Act::Acknowledge, "").await.unwrap();
 
         // It is back: with a clock that is wrong.
-        let beat = json!([{"sequence": 2, "at": app.clock.now().utc(), "kind": "heartbeat",
-            "node": {"cpu_percent": 1, "memory_used_bytes": 1, "memory_total_bytes": 2, "trouble": {"code": "clock-wrong", "message": "x"}}}]);
+        let beat = json!({"reports": [{"sequence": 2, "at": app.clock.now().utc(), "kind": "heartbeat",
+            "node": {"cpu_percent": 1, "memory_used_bytes": 1, "memory_total_bytes": 2, "trouble": {"code": "clock-wrong", "message": "x"}}}]});
         take(&app, &desk.node, serde_json::from_str(&beat.to_string()).unwrap()).await.unwrap();
         assert_eq!(look(&app).await.unwrap(), (1, 1));
         assert_eq!(rules(&desk.list(&app, Show::Open).await), [EquipmentKind::ClockWrong.as_str(), "bolt"]);

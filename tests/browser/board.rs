@@ -39,8 +39,8 @@ async fn a_lost_node_calls_at_the_desk_and_is_answered_by_a_key() -> Result<()> 
 
     // It calls once, and is silent from then on: nobody touches the page.
     let figures = json!({"cpu_percent": 1.0, "memory_used_bytes": 1, "memory_total_bytes": 2, "trouble": null});
-    let beat = json!([{"sequence": 1, "at": server.app.clock.now().utc(), "kind": "heartbeat", "node": figures, "apps": []}]);
-    telemetry::service::take(&server.app, &node, serde_json::from_str(&beat.to_string())?).await?;
+    let beat = json!({"reports": [{"sequence": 1, "at": server.app.clock.now().utc(), "kind": "heartbeat", "node": figures, "apps": []}]});
+    telemetry::taking::take(&server.app, &node, serde_json::from_str(&beat.to_string())?).await?;
     browser.wait("the alarm", Duration::from_secs(45), async |b| Ok(b.text().await?.contains("Node lost"))).await?;
     let titled = "return document.title";
     browser
