@@ -73,6 +73,7 @@ fn spots(name: &str, input: &str) -> (BTreeMap<String, Vec<u8>>, AppManifest) {
     fields.insert("format".into(), json!(2));
     fields.insert("name".into(), json!(name));
     fields.insert("input".into(), json!(input));
+    fields.insert("safety".into(), json!(input == "image"));
     let mut steps = vec![json!({ "model": {
         "name": name, "file": "model.onnx",
         "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 1, 36, 64] }], "outputs": [{ "name": "y", "datatype": "FP32", "shape": [1, 1, 36, 64] }],
@@ -272,6 +273,21 @@ async fn a_camera_that_changes_its_size_goes_on_one_that_stalls_is_begun_anew_an
     })
     .await;
     assert!(black["troubles"] == json!(["black"]) && black["apps"][0]["unusable"].as_u64() > Some(0), "{black}");
+    // One that goes away altogether is lost: what was found last is no answer any more.
+    drop(cameras);
+    let lost = source(&node, "change", "it is lost", |source| source["apps"][0]["last"]["code"] == "picture-not-usable").await;
+    assert!(lost["apps"][0]["last"]["error"].as_str().unwrap().ends_with("lost"), "{lost}");
+    // Of two apps the one of safety class says so, once for each camera.
+    let blind: Vec<Value> = until("all are told", async || {
+        let blind: Vec<Value> = server.world().reports.values().filter(|report| report["rule"] == "camera-blind").cloned().collect();
+        (blind.len() >= 3).then_some(blind)
+    })
+    .await;
+    let mut of: Vec<&str> = blind.iter().map(|alarm| alarm["source"].as_str().unwrap()).collect();
+    of.sort_unstable();
+    of.dedup();
+    assert_eq!(of, ["black", "change", "stall"]);
+    assert!(blind.iter().all(|alarm| alarm["app"] == "acme/stills" && alarm["level"] == "warning"), "{blind:?}");
 }
 
 #[test]
