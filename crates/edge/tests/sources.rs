@@ -1,4 +1,4 @@
-//! Cameras, video files and pictures at the real agent: GStreamer's RTSP server is the camera, ffmpeg that of `scripts/ffmpeg.sh`.
+//! Cameras, video files and pictures at the real agent: `GStreamer`'s RTSP server is the camera, ffmpeg that of `scripts/ffmpeg.sh`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
@@ -24,7 +24,7 @@ fn ffmpeg() -> String {
     std::env::var("TEST_FFMPEG").expect("set TEST_FFMPEG to what scripts/ffmpeg.sh prints")
 }
 
-/// GStreamer's RTSP server; ends with the value.
+/// `GStreamer`'s RTSP server; ends with the value.
 struct Cameras {
     child: Child,
     port: u16,
@@ -107,6 +107,9 @@ fn picture(white: u32) -> Vec<u8> {
     picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     bytes.into_inner()
 }
+
+/// What a camera of snapshots was asked: pictures that it gave, those that were as before, and the picture.
+type Asked = Arc<(AtomicU32, AtomicU32, Mutex<Vec<u8>>)>;
 
 /// A node with both apps, that has been started with these sources.
 async fn node(server: &Server, sources: Value) -> Node {
@@ -396,11 +399,11 @@ async fn a_video_file_is_played_over_and_over_by_every_format() {
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshots_are_asked_for_with_their_tag_and_a_folder_is_emptied_picture_by_picture() {
     let server = Server::start();
-    let asked = Arc::new((AtomicU32::new(0), AtomicU32::new(0), Mutex::new(picture(30))));
+    let asked: Asked = Arc::new((AtomicU32::new(0), AtomicU32::new(0), Mutex::new(picture(30))));
     let (listener, seen) = (std::net::TcpListener::bind("127.0.0.1:0").unwrap(), asked.clone());
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
-        let camera = |request: HttpRequest, seen: web::Data<Arc<(AtomicU32, AtomicU32, Mutex<Vec<u8>>)>>| async move {
+        let camera = |request: HttpRequest, seen: web::Data<Asked>| async move {
             let login = request.headers().get("authorization").is_some_and(|value| value == "Basic YWRtaW46cEBzcy93JXJk");
             if !login {
                 return HttpResponse::Unauthorized().insert_header(("www-authenticate", "Basic realm=\"camera\"")).finish();
