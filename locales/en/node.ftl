@@ -105,6 +105,7 @@ node-fault-picture-not-usable = Nothing can be seen in the picture, so the app d
 node-fault-app-not-running = The app does not run on this node.
 node-fault-input-not-taken = The app takes no pictures.
 node-fault-scene-invalid = What is drawn for the app does not fit it. The reason stands beside it.
+node-fault-picture-lost = No picture comes from the camera.
 node-fault-picture-black = The picture is black.
 node-fault-picture-frozen = The picture stands still: the same one comes again and again.
 node-fault-picture-covered = Something covers the lens, or nearly all of the picture. Apps go on; look at it.

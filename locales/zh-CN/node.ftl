@@ -105,6 +105,7 @@ node-fault-picture-not-usable = 画面不可用，应用不作判断。
 node-fault-app-not-running = 该应用未在本节点运行。
 node-fault-input-not-taken = 该应用不接收画面。
 node-fault-scene-invalid = 为应用绘制的区域或线不符合要求，原因见旁。
+node-fault-picture-lost = 摄像机没有画面。
 node-fault-picture-black = 画面全黑。
 node-fault-picture-frozen = 画面静止：反复收到同一画面。
 node-fault-picture-covered = 镜头或大部分画面被遮挡。应用继续运行，请检查。

@@ -132,7 +132,7 @@ fn seen(alarm: &Value, output: &Map<String, Value>) -> Value {
     let (Some(frame), Some(at)) = (alarm.get("frame").and_then(Value::as_object), alarm.get("at")) else { return without_masks(output) };
     let mut seen = frame.clone();
     seen.insert("at".to_owned(), at.clone());
-    for key in ["counts", "time", "size", "doubtful"] {
+    for key in ["counts", "source", "time", "size", "doubtful"] {
         seen.extend(output.get(key).map(|value| (key.to_owned(), value.clone())));
     }
     Value::Object(seen)

@@ -1,9 +1,10 @@
-//! Cameras, video files and pictures at the real agent: GStreamer's RTSP server is the camera, ffmpeg that of `scripts/ffmpeg.sh`.
+//! Cameras, video files and pictures at the real agent: `GStreamer`'s RTSP server is the camera, ffmpeg that of `scripts/ffmpeg.sh`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -24,7 +25,7 @@ fn ffmpeg() -> String {
     std::env::var("TEST_FFMPEG").expect("set TEST_FFMPEG to what scripts/ffmpeg.sh prints")
 }
 
-/// GStreamer's RTSP server; ends with the value.
+/// `GStreamer`'s RTSP server; ends with the value.
 struct Cameras {
     child: Child,
     port: u16,
@@ -73,6 +74,7 @@ fn spots(name: &str, input: &str) -> (BTreeMap<String, Vec<u8>>, AppManifest) {
     fields.insert("format".into(), json!(2));
     fields.insert("name".into(), json!(name));
     fields.insert("input".into(), json!(input));
+    fields.insert("safety".into(), json!(input == "image"));
     let mut steps = vec![json!({ "model": {
         "name": name, "file": "model.onnx",
         "inputs": [{ "name": "x", "datatype": "FP32", "shape": [1, 1, 36, 64] }], "outputs": [{ "name": "y", "datatype": "FP32", "shape": [1, 1, 36, 64] }],
@@ -106,6 +108,9 @@ fn picture(white: u32) -> Vec<u8> {
     picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     bytes.into_inner()
 }
+
+/// What a camera of snapshots was asked: pictures that it gave, those that were as before, and the picture.
+type Asked = Arc<(AtomicU32, AtomicU32, Mutex<Vec<u8>>)>;
 
 /// A node with both apps, that has been started with these sources.
 async fn node(server: &Server, sources: Value) -> Node {
@@ -201,7 +206,7 @@ async fn cameras_of_both_codecs_are_watched_by_two_apps_and_their_password_is_no
     // Alarms say which source.
     for (id, app) in [("one", "acme/stills"), ("two", "acme/moves")] {
         let alarm = until("an alarm of the source", async || {
-            server.world().reports.values().find(|r| r["kind"] == "alarm" && r["source"] == id && r["app"] == app).cloned()
+            server.world().reports.iter().find(|r| r["kind"] == "alarm" && r["source"] == id && r["app"] == app).cloned()
         })
         .await;
         assert_eq!(alarm["result"]["source"], id, "{alarm}");
@@ -272,6 +277,23 @@ async fn a_camera_that_changes_its_size_goes_on_one_that_stalls_is_begun_anew_an
     })
     .await;
     assert!(black["troubles"] == json!(["black"]) && black["apps"][0]["unusable"].as_u64() > Some(0), "{black}");
+    // One that goes away altogether is lost: what was found last is no answer any more.
+    drop(cameras);
+    let lost = source(&node, "change", "it is lost", |source| source["apps"][0]["last"]["code"] == "picture-not-usable").await;
+    assert!(lost["apps"][0]["last"]["error"].as_str().unwrap().ends_with("lost"), "{lost}");
+    // Of two apps the one of safety class says so, for each camera.
+    let blind: Vec<Value> = until("all are told", async || {
+        let begun = |report: &&Value| report["rule"] == "camera-blind" && report["phase"] == "begin";
+        let blind: Vec<Value> = server.world().reports.iter().filter(begun).cloned().collect();
+        let of: BTreeSet<&str> = blind.iter().map(|alarm| alarm["source"].as_str().unwrap()).collect();
+        (of.len() >= 3).then_some(blind)
+    })
+    .await;
+    let mut of: Vec<&str> = blind.iter().map(|alarm| alarm["source"].as_str().unwrap()).collect();
+    of.sort_unstable();
+    of.dedup();
+    assert_eq!(of, ["black", "change", "stall"]);
+    assert!(blind.iter().all(|alarm| alarm["app"] == "acme/stills" && alarm["level"] == "warning"), "{blind:?}");
 }
 
 #[test]
@@ -380,11 +402,11 @@ async fn a_video_file_is_played_over_and_over_by_every_format() {
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshots_are_asked_for_with_their_tag_and_a_folder_is_emptied_picture_by_picture() {
     let server = Server::start();
-    let asked = Arc::new((AtomicU32::new(0), AtomicU32::new(0), Mutex::new(picture(30))));
+    let asked: Asked = Arc::new((AtomicU32::new(0), AtomicU32::new(0), Mutex::new(picture(30))));
     let (listener, seen) = (std::net::TcpListener::bind("127.0.0.1:0").unwrap(), asked.clone());
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
-        let camera = |request: HttpRequest, seen: web::Data<Arc<(AtomicU32, AtomicU32, Mutex<Vec<u8>>)>>| async move {
+        let camera = |request: HttpRequest, seen: web::Data<Asked>| async move {
             let login = request.headers().get("authorization").is_some_and(|value| value == "Basic YWRtaW46cEBzcy93JXJk");
             if !login {
                 return HttpResponse::Unauthorized().insert_header(("www-authenticate", "Basic realm=\"camera\"")).finish();

@@ -106,9 +106,8 @@ pub fn confine(limits: &Limits, read_only: &[&Path]) -> Result<Confinement> {
     confine_to(limits, read_only, Programs::None)
 }
 
-/// Confines the calling process as [`confine`] does and becomes another program, of which the child may be any that lies below `read_only`
-/// or the system's library folders; nothing of the confinement is left behind by that. Returns only if it fails: codes `sandbox-failed`,
-/// `program-not-started`.
+/// Confines the calling process as [`confine`] does, and becomes another program, which lies below `read_only` and is confined by the same from
+/// its first instruction. Returns only if that fails: codes `sandbox-failed`, `program-not-started`.
 pub fn become_program(limits: &Limits, read_only: &[&Path], program: &mut Command) -> AppError {
     match confine_to(limits, read_only, Programs::Become) {
         Ok(_) => {

@@ -28,7 +28,8 @@ main{max-width:62rem;margin:0 auto;padding:1.5rem 1rem}h1{font-size:1.4rem;margi
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem;margin:0}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}\
 table{border-collapse:collapse;width:100%}th,td{text-align:start;padding:.45rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}\
 th{color:var(--soft);font-weight:600;white-space:nowrap}td.n,th.n{text-align:end;font-variant-numeric:tabular-nums}tr:last-child td{border-bottom:0}\
-.ok{color:var(--ok)}.bad{color:var(--bad)}.warn{color:var(--warn)}code{font-size:.85em;overflow-wrap:anywhere}#stale{margin:0;padding:.75rem 1rem;text-align:center;font-weight:600}\
+.ok{color:var(--ok)}.bad{color:var(--bad)}.warn{color:var(--warn)}img{max-width:100%;height:auto}pre{overflow-x:auto}input,textarea,select{max-width:100%;font:inherit}\
+code{font-size:.85em;overflow-wrap:anywhere}#stale{margin:0;padding:.75rem 1rem;text-align:center;font-weight:600}\
 @media(max-width:40rem){thead{display:none}table,tbody,tr,td{display:block}tr{padding:.4rem 0;border-bottom:1px solid var(--line)}tr:last-child{border-bottom:0}\
 td,td.n{border-bottom:0;padding:.2rem 0;text-align:start}td::before{content:attr(data-label);display:block;color:var(--soft);font-size:.85em}}";
 

@@ -63,7 +63,7 @@ fn described(live: &Live) -> Value {
         "id": live.source.id, "name": live.source.title(), "kind": live.source.kind, "address": live.source.address, "rate": live.source.rate,
         "has_login": live.login.is_some(), "codec": standing.codec, "fault": standing.fault.as_ref().map(told),
         "size": frame.as_ref().map(|frame| [frame.pixels.width, frame.pixels.height]), "time": frame.as_ref().map(|frame| frame.time),
-        "troubles": standing.troubles.iter().map(|trouble| trouble.as_str()).collect::<Vec<_>>(), "decoder": standing.decoder,
+        "troubles": standing.troubles.iter().map(|trouble| trouble.as_str()).collect::<Vec<_>>(), "learns": standing.learns, "decoder": standing.decoder,
         "frames": count(&live.decoded), "skipped": count(&live.skipped), "restarts": count(&live.restarts),
         "apps": live.apps.iter().map(app).collect::<Vec<_>>(),
     })
@@ -106,6 +106,14 @@ fn standing(live: &Live, zh: bool) -> String {
             standing.codec
         ),
     };
+    if standing.learns {
+        let learns = if zh {
+            "正在学习画面常态，遮挡、模糊与移位暂不判断"
+        } else {
+            "Learning what is usual; covered, blurred and moved are not judged yet"
+        };
+        let _ = write!(line, "<p class=\"soft\">{learns}</p>");
+    }
     for trouble in &standing.troubles {
         let code = format!("picture-{}", trouble.as_str());
         let _ = write!(line, "<p class=\"bad\">{} <code>{code}</code></p>", words(&code, zh).unwrap_or_default());

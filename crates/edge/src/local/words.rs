@@ -47,6 +47,8 @@ mod tests {
             "app-not-running",
             "input-not-taken",
             "scene-invalid",
+            "source-broken",
+            "picture-lost",
             "picture-black",
             "picture-frozen",
             "picture-covered",

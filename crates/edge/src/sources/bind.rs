@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use app_package::manifest::InputKind;
 use serde_json::{Map, Value, json};
@@ -18,10 +18,24 @@ use crate::fault::Fault;
 use crate::local::{INFERENCE, raise, words};
 use crate::wire::Request;
 
+/// Time without a frame after which a source that has failed is lost to its apps, and after which they are told so again: shorter than an alarm
+/// goes on without being seen.
+const LOST: Duration = Duration::from_secs(5);
+
 /// Shows frames to an app for as long as the source lives.
 pub async fn feed(agent: Arc<Agent>, live: Arc<Live>, binding: Binding, fares: Arc<Fares>) {
     let mut frames = live.frames.subscribe();
-    while frames.changed().await.is_ok() {
+    loop {
+        match tokio::time::timeout(LOST, frames.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+            Err(_) if live.standing().fault.is_some() => {
+                // What was found in the last picture holds no more.
+                fares.note(cannot_see(&agent, &live, &binding, "lost").await);
+                continue;
+            }
+            Err(_) => continue,
+        }
         let Some(frame) = frames.borrow_and_update().clone() else { continue };
         let missed = frame.number.saturating_sub(fares.seen.load(Ordering::Relaxed) + 1);
         fares.dropped.fetch_add(missed, Ordering::Relaxed);
@@ -31,6 +45,16 @@ pub async fn feed(agent: Arc<Agent>, live: Arc<Live>, binding: Binding, fares: A
         }
         fares.seen.store(frame.number, Ordering::Relaxed);
     }
+}
+
+/// The answer where nothing can be seen. An app of safety class says so as an alarm, which goes on for as long as that is so.
+async fn cannot_see(agent: &Arc<Agent>, live: &Live, binding: &Binding, why: &'static str) -> Result<Value, Fault> {
+    if let Ok(running) = app(agent, binding)
+        && running.manifest.safety
+    {
+        raise(agent, &running, &live.source.id, &camera_blind(live, why)).await;
+    }
+    Err(fault("picture-not-usable", format!("the picture is {why}")))
 }
 
 fn fault(code: &'static str, message: String) -> Fault {
@@ -62,10 +86,7 @@ async fn look(agent: &Arc<Agent>, live: &Live, binding: &Binding, fares: &Fares,
     };
     if let Some(trouble) = frame.unusable() {
         fares.unusable.fetch_add(1, Ordering::Relaxed);
-        if running.manifest.safety {
-            raise(agent, &running, &live.source.id, &camera_blind(live, frame)).await;
-        }
-        return Some(Err(fault("picture-not-usable", format!("the picture is {}", trouble.as_str()))));
+        return Some(cannot_see(agent, live, binding, trouble.as_str()).await);
     }
     let pixels = &frame.pixels;
     let place = if binding.place.is_empty() { running.wanted.place.clone() } else { binding.place.clone() };
@@ -109,13 +130,12 @@ fn about(live: &Live, frame: &Frame) -> Map<String, Value> {
 }
 
 /// The alarm of an app of safety class that sees nothing.
-fn camera_blind(live: &Live, frame: &Frame) -> Map<String, Value> {
-    let (trouble, name) = (frame.unusable().map_or("", super::Trouble::as_str), live.source.title());
+fn camera_blind(live: &Live, why: &str) -> Map<String, Value> {
+    let name = live.source.title();
     let text = json!({
-        "zh": format!("{name}：画面不可用（{}），安全应用无法判断", words(&format!("picture-{trouble}"), true).unwrap_or_default()),
-        "en": format!("{name}: the picture is {trouble}; the safety app cannot judge by it"),
+        "zh": format!("{name}：画面不可用（{}），安全应用无法判断", words(&format!("picture-{why}"), true).unwrap_or_default()),
+        "en": format!("{name}: the picture is {why}; the safety app cannot judge by it"),
     });
-    let mut output = about(live, frame);
-    output.insert("alarms".to_owned(), json!([{ "rule": "camera-blind", "level": "warning", "text": text }]));
-    output
+    let alarms = json!([{ "rule": "camera-blind", "level": "warning", "text": text }]);
+    Map::from_iter([("source".to_owned(), json!(live.source.id)), ("alarms".to_owned(), alarms)])
 }

@@ -231,7 +231,7 @@ async fn ppm(reader: &mut (impl AsyncRead + AsyncBufReadExt + Unpin)) -> Result<
     Ok(Some(Pixels { width, height, rgb }))
 }
 
-/// Whether ffmpeg is where it is said to be. Code `decoder-missing`.
+/// The ffmpeg to start. Code `decoder-missing` where there is none.
 pub fn found(ffmpeg: Option<&Path>) -> Result<PathBuf, Fault> {
     let missing = "no ffmpeg: install it (version 6 or newer), or name it with --ffmpeg";
     ffmpeg.map(Path::to_owned).ok_or_else(|| Fault::new("decoder-missing", "source", missing))

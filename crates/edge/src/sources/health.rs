@@ -306,6 +306,7 @@ impl Judge {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "grey levels")]
 mod tests {
     use super::*;
 
@@ -317,7 +318,7 @@ mod tests {
             noise ^= noise >> 17;
             noise ^= noise << 5;
             let x = x + shift;
-            let arch = if (x / 7 + y / 11) % 3 == 0 { 90.0 } else { 40.0 };
+            let arch = if (x / 7 + y / 11).is_multiple_of(3) { 90.0 } else { 40.0 };
             let belt = if y > 60 && (x + y) % 13 < 5 { 70.0 } else { 0.0 };
             let lamp = if x % 37 < 3 && y < 12 { 120.0 } else { 0.0 };
             ((arch + belt + lamp) * light + f64::from(noise % 5)).min(255.0)

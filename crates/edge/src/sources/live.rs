@@ -75,6 +75,8 @@ pub struct Standing {
     /// What the stream is, for example `H.264`.
     pub codec: &'static str,
     pub troubles: Vec<Trouble>,
+    /// What is usual for this camera is still being learned: that it is covered, blurred or moved is not told yet.
+    pub learns: bool,
     /// Process id of the decoder.
     pub decoder: Option<u32>,
 }
@@ -146,7 +148,7 @@ impl Live {
 
     /// Puts a frame into the slot, in the place of the one before; gives its number. Whether it can be trusted is judged once a second.
     pub fn show(&self, pixels: Pixels, received: Instant) -> u64 {
-        let troubles = {
+        let (troubles, learns) = {
             let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
             // Pictures of a folder are of no one camera.
             let judged = self.source.kind != Kind::Folder;
@@ -155,11 +157,11 @@ impl Live {
                 let grey = grey(&pixels);
                 health.judge.look(&grey, received);
             }
-            health.judge.troubles().collect::<Vec<_>>()
+            (health.judge.troubles().collect::<Vec<_>>(), judged && health.judge.learns(received))
         };
         let number = self.decoded.fetch_add(1, Ordering::Relaxed) + 1;
         self.set(|standing| {
-            standing.fault = None;
+            (standing.fault, standing.learns) = (None, learns);
             standing.troubles.clone_from(&troubles);
         });
         let frame = Frame { number, received, time: self.clock.now(), pixels, troubles };
