@@ -659,12 +659,6 @@ async fn script_in_names_is_text_on_every_page_and_no_key_shows() {
         let gets = [
             "/mine".to_owned(),
             "/mine/fragment".into(),
-            "/duty/board".into(),
-            "/duty/board?show=history".into(),
-            "/duty/wall".into(),
-            "/duty/report".into(),
-            "/duty/figures".into(),
-            "/duty/kiosk".into(),
             "/mine/sites".into(),
             "/mine/nodes".into(),
             "/mine/nodes/new".into(),
