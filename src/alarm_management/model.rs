@@ -46,6 +46,20 @@ crate::base::db::types::text_enum! {
     }
 }
 
+impl ActKind {
+    /// Its word in the audit log.
+    pub fn recorded(self) -> &'static str {
+        match self {
+            Self::Acknowledged => "alarm.acknowledged",
+            Self::Judged => "alarm.judged",
+            Self::Shelved => "alarm.shelved",
+            Self::Unshelved => "alarm.unshelved",
+            Self::TakenOut => "alarm.taken-out",
+            Self::PutBack => "alarm.put-back",
+        }
+    }
+}
+
 crate::base::db::types::text_enum! {
     /// Where an alarm stands (ISA-18.2, figure 3).
     pub enum AlarmState {

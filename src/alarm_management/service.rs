@@ -89,7 +89,7 @@ pub fn act_in(c: &mut Change<'_>, id: &str, act: Act, note: &str) -> Result<()> 
     };
     store::insert_act(c, &row)?;
     let detail = json!({"subject": point.subject, "rule": point.rule, "note": note, "verdict": verdict, "ends_at": ends_at});
-    c.audit(&format!("alarm.{kind}"), id, &detail);
+    c.audit(kind.recorded(), id, &detail);
     c.poke(owner, TOPIC);
     Ok(())
 }

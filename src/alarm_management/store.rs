@@ -243,10 +243,11 @@ pub fn response(conn: &mut Conn, alarm_id: &str) -> QueryResult<Option<Response>
 
 /// Gives an acknowledged alarm a verdict in the place of the one that was seen.
 pub fn set_verdict(conn: &mut Conn, alarm_id: &str, seen: Option<Verdict>, verdict: Verdict) -> QueryResult<usize> {
-    let of = alarm_responses::table.filter(alarm_responses::alarm_id.eq(alarm_id));
+    let of = alarm_responses::alarm_id.eq(alarm_id);
+    let set = alarm_responses::verdict.eq(verdict);
     match seen {
-        None => diesel::update(of.filter(alarm_responses::verdict.is_null())).set(alarm_responses::verdict.eq(verdict)).execute(conn),
-        Some(seen) => diesel::update(of.filter(alarm_responses::verdict.eq(seen))).set(alarm_responses::verdict.eq(verdict)).execute(conn),
+        None => diesel::update(alarm_responses::table.filter(of.and(alarm_responses::verdict.is_null()))).set(set).execute(conn),
+        Some(seen) => diesel::update(alarm_responses::table.filter(of.and(alarm_responses::verdict.eq(seen)))).set(set).execute(conn),
     }
 }
 
@@ -263,17 +264,21 @@ pub fn insert_suppression(conn: &mut Conn, suppression: &Suppression) -> QueryRe
 
 /// Closes a shelf of a point whose time is over, to make room for the next.
 pub fn close_over(conn: &mut Conn, owner: &str, point: &Point, now: Timestamp) -> QueryResult<usize> {
-    let of = alarm_suppressions::table
-        .filter(alarm_suppressions::organization_id.eq(owner))
-        .filter(alarm_suppressions::subject.eq(&point.subject).and(alarm_suppressions::rule.eq(&point.rule)))
-        .filter(alarm_suppressions::ended_at.is_null().and(alarm_suppressions::ends_at.le(now)));
-    diesel::update(of).set(alarm_suppressions::ended_at.eq(now)).execute(conn)
+    let same = alarm_suppressions::subject.eq(&point.subject).and(alarm_suppressions::rule.eq(&point.rule));
+    let over = alarm_suppressions::ended_at.is_null().and(alarm_suppressions::ends_at.le(now));
+    diesel::update(alarm_suppressions::table.filter(alarm_suppressions::organization_id.eq(owner).and(same)).filter(over))
+        .set(alarm_suppressions::ended_at.eq(now))
+        .execute(conn)
 }
 
 /// Ends the suppression of a kind that is in force at a point.
 pub fn end_suppression(conn: &mut Conn, owner: &str, point: &Point, kind: SuppressionKind, now: Timestamp) -> QueryResult<usize> {
-    let of = suppressions!(owner, &point.subject, &point.rule, now).filter(alarm_suppressions::kind.eq(kind));
-    diesel::update(of).set(alarm_suppressions::ended_at.eq(now)).execute(conn)
+    let same = alarm_suppressions::subject.eq(&point.subject).and(alarm_suppressions::rule.eq(&point.rule));
+    let of = alarm_suppressions::organization_id.eq(owner).and(same).and(alarm_suppressions::kind.eq(kind));
+    let lasts = alarm_suppressions::ends_at.is_null().or(alarm_suppressions::ends_at.gt(now));
+    diesel::update(alarm_suppressions::table.filter(of).filter(alarm_suppressions::ended_at.is_null()).filter(lasts))
+        .set(alarm_suppressions::ended_at.eq(now))
+        .execute(conn)
 }
 
 /// Suppressions in force of an organisation, the newest first.
@@ -339,8 +344,9 @@ pub fn is_present(conn: &mut Conn, owner: &str, kind: EquipmentKind, subject: &s
 }
 
 pub fn end_equipment_alarm(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<usize> {
-    let present = equipment_alarms::table.filter(equipment_alarms::id.eq(id).and(equipment_alarms::ended_at.is_null()));
-    diesel::update(present).set(equipment_alarms::ended_at.eq(now)).execute(conn)
+    diesel::update(equipment_alarms::table.filter(equipment_alarms::id.eq(id).and(equipment_alarms::ended_at.is_null())))
+        .set(equipment_alarms::ended_at.eq(now))
+        .execute(conn)
 }
 
 /// Enrolled nodes that have called before: owner, node, last call, the agent's own trouble.

@@ -19,7 +19,7 @@ use crate::fleet::model::heard_lately;
 use crate::telemetry::model::Level;
 
 /// Alarms that a wall lists.
-const SHOWN: i64 = 8;
+const SHOWN: i64 = 7;
 /// Alarms that are looked through for the places.
 const MOST: i64 = 200;
 /// Most alarms of a day that its bars count.

@@ -40,8 +40,8 @@ const SPOTS: [(&str, [f64; 4]); 9] = [
     ("tunnelling", [738.0, 424.0, 600.0, 444.0]),
 ];
 
-/// Characters of a text on the map.
-const SHORT: usize = 16;
+/// Room of a text on the map, in Latin letters; others take two.
+const ROOM: usize = 22;
 /// Height of the bars of hours.
 const BARS: f64 = 150.0;
 
@@ -149,9 +149,7 @@ fn spot(page: &Page, zone: &Zone) -> Option<Spot> {
     let (_, [x, y, text_x, text_y]) = SPOTS.iter().find(|(slug, _)| *slug == zone.slug)?;
     let calls = zone.calls.as_ref().map(|entry| {
         let row = Row::of(page, entry);
-        let short: String = row.text.chars().take(SHORT).collect();
-        let short = if short.chars().count() < row.text.chars().count() { format!("{short}…") } else { short };
-        (entry.level, short, row.ago)
+        (entry.level, short(&row.text), row.ago)
     });
     Some(Spot {
         x: *x,
@@ -166,7 +164,27 @@ fn spot(page: &Page, zone: &Zone) -> Option<Spot> {
     })
 }
 
+/// A text as far as it has room.
+fn short(text: &str) -> String {
+    let mut taken = 0;
+    let fits = |c: &char| {
+        taken += if c.is_ascii() { 1 } else { 2 };
+        taken <= ROOM
+    };
+    let kept: String = text.chars().take_while(fits).collect();
+    if kept.len() < text.len() { kept + "…" } else { kept }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53, drawn")]
 fn ratio(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_text_stays_in_its_box() {
+        assert_eq!(super::short("皮带上发现锚杆，请立即停机取出"), "皮带上发现锚杆，请立即…");
+        assert_eq!(super::short("A bolt lies on the bel"), "A bolt lies on the bel");
+    }
 }
