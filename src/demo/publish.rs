@@ -10,11 +10,9 @@ use app_package::validate;
 
 use crate::base::app::App;
 use crate::base::auth::Actor;
-use crate::base::jobs;
 use crate::moderation::model::ModerationDecision;
 use crate::release::model::{Channel, ReleaseState};
 use crate::release::upload::{Upload, UploadFile};
-use crate::server::work::WORKER;
 use crate::{moderation, registry, release};
 
 /// The files of an app's folder, by path.
@@ -93,7 +91,7 @@ pub async fn find(app: &App, repository: &str, tag: &str) -> anyhow::Result<Opti
     found.await.map_err(to_anyhow)
 }
 
-/// Waits until a release has been checked, helping with the queue meanwhile.
+/// Waits until the server has checked a release.
 pub async fn checked(app: &App, release_id: &str) -> anyhow::Result<()> {
     loop {
         let id = release_id.to_owned();
@@ -108,9 +106,7 @@ pub async fn checked(app: &App, release_id: &str) -> anyhow::Result<()> {
             }
             _ => return Ok(()),
         }
-        if !jobs::run_one(app, jobs::Lane::Checks, WORKER).await.map_err(to_anyhow)? {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -11,7 +11,6 @@ use crate::base::auth::Actor;
 use crate::base::jobs;
 use crate::evaluation;
 use crate::evaluation::model::SetForm;
-use crate::server::work::WORKER;
 
 /// Scenario (also the folder's name), metric, and names (zh, en).
 const SETS: [(&str, &str, &str, &str); 2] = [
@@ -31,15 +30,13 @@ pub async fn make(app: &App, apps: &Path, administrator: &Actor) -> anyhow::Resu
     Ok(())
 }
 
-/// Waits until all checks and scores are done, helping with the queue meanwhile, so that listings have their figures from the start.
+/// Waits until the server has done all checks and scores, so that listings have their figures from the start.
 pub async fn scored(app: &App) -> anyhow::Result<()> {
     loop {
         if app.db.read(|conn| jobs::count_open(conn, jobs::Lane::Checks)).await.map_err(to_anyhow)? == 0 {
             return Ok(());
         }
-        if !jobs::run_one(app, jobs::Lane::Checks, WORKER).await.map_err(to_anyhow)? {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

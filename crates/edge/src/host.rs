@@ -63,7 +63,7 @@ pub struct Options {
     pub allow_unconfined: bool,
 }
 
-/// Time for an answer; shorter than [`crate::local::INFERENCE`], after which this process is ended.
+/// Time for an answer; shorter than `INFERENCE` of `local`, after which this process is ended.
 const ANSWER: Duration = Duration::from_secs(25);
 
 struct Loaded {

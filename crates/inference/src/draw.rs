@@ -114,7 +114,7 @@ pub fn still(picture: &DynamicImage, drawn: &Drawn, found: &[Detection]) -> Resu
     jpeg(&scenery.paint(0, &[], picture), MAX_STILL)
 }
 
-/// As [`clip`], of at most so many bytes of pictures.
+/// As [`fn@clip`], of at most so many bytes of pictures.
 fn clip_within(bytes: &[u8], scenery: &Scenery<'_>, most: usize) -> Result<Shown> {
     let source = clip::read(bytes)?;
     let times: Vec<f64> = (0..source.count()).map(|at| source.time(at).as_secs_f64()).collect();

@@ -189,7 +189,7 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "timeseries", read: tables::timeseries },
 ];
 
-/// How a model can be used; empty where no family fits, and then [`obstacle`] says why. Readings that the exporter's own words speak for shut
+/// How a model can be used; empty where no family fits, and then [`fn@obstacle`] says why. Readings that the exporter's own words speak for shut
 /// out those by names, and these those by shapes; of equal ones the likelier is first.
 pub fn recognise(signature: &Signature, metadata: &Metadata, given: &Given) -> Vec<Proposal> {
     let facts = Facts::new(signature, metadata, given);

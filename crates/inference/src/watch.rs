@@ -2,7 +2,7 @@
 //!
 //! A [`Watch`] belongs to one camera or one clip, and begins empty. Each frame goes through the steps, the tracks, the places that are drawn,
 //! the procedures and the rules, in this order; what began and ended in it is told at once. The answer to a clip is the fold over its frames
-//! ([`clip`]). Times are those of the frames, from the beginning of the source, and may be uneven; nothing counts frames.
+//! ([`fn@clip`]). Times are those of the frames, from the beginning of the source, and may be uneven; nothing counts frames.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -336,7 +336,8 @@ fn providers(page: &Page, apps: &[Compared]) -> Group {
             row("median", &|on| on.median.clone()),
             row("p95", &|on| on.p95.clone()),
         ];
-        rows.into_iter().filter(|_| found.iter().any(Option::is_some)).collect::<Vec<_>>()
+        // Of a provider that was not tried only the verdict says anything.
+        rows.into_iter().filter(|row| row.cells.iter().any(|cell| cell.text != NONE)).collect::<Vec<_>>()
     });
     Group { title: page.t("card-providers"), rows: rows.collect() }
 }

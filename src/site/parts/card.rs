@@ -96,7 +96,7 @@ pub fn alarm_text(page: &Page, manifest: &AppManifest, text: &str) -> String {
 /// Titles of the zones that an app does not work without; empty where it has none.
 pub fn required_zones(page: &Page, manifest: &AppManifest) -> String {
     let zones = manifest.scene.zones.iter().filter(|zone| zone.required).map(|zone| zone.title.get(page.lang));
-    zones.collect::<Vec<_>>().join(if page.lang == "zh" { "、" } else { ", " })
+    zones.collect::<Vec<_>>().join(if page.lang == "en" { ", " } else { "、" })
 }
 
 /// The word of an alarm's level.

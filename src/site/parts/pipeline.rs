@@ -139,7 +139,7 @@ fn each(page: &Page, manifest: &AppManifest, of: &Of) -> String {
 }
 
 fn joined(page: &Page, words: impl Iterator<Item = String>) -> String {
-    words.collect::<Vec<_>>().join(if page.lang == "zh" { "、" } else { ", " })
+    words.collect::<Vec<_>>().join(if page.lang == "en" { ", " } else { "、" })
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ impl Known {
     /// How it can be used, the likeliest first; what stands in the way where there is none.
     ///
     /// # Errors
-    /// The words of [`obstacle`].
+    /// The words of [`fn@obstacle`].
     pub fn readings(&self, given: &Given) -> Result<Vec<Proposal>, Text> {
         let found = recognise(&self.signature, &self.metadata, given);
         if found.is_empty() { Err(obstacle(&self.signature, &self.metadata, given).unwrap_or_default()) } else { Ok(found) }
