@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 use app_package::digest::Digest;
 use chrono::TimeDelta;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use super::board::{self, Listed};
 use super::equipment::look;

@@ -225,6 +225,9 @@ impl Outbox {
         if inner.heartbeats.len() > MAX_HEARTBEATS {
             inner.heartbeats.remove(0);
         }
+        // A stream of which nothing comes would never learn that there is room.
+        inner.streams.iter_mut().for_each(Stream::retry);
+        self.show(&inner);
     }
 
     /// Keeps an alarm: critical ones in their own stream.

@@ -112,6 +112,14 @@ impl Stream {
         }
     }
 
+    /// Tries a disk that has refused again, where it is time.
+    pub fn retry(&mut self) {
+        if self.refused.as_ref().is_some_and(|(_, at)| at.elapsed() >= RETRY_DISK) {
+            // Why not is noted.
+            let _ = self.rewrite();
+        }
+    }
+
     /// Marks for the next run what is in memory only. While the disk takes all there is nothing to mark.
     pub(super) fn note_held(&mut self) {
         let waits = |e: &&Entry| !e.dropped && matches!(e.place, Place::Memory(_)) && !self.held.has(e.from);
