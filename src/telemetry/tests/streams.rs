@@ -63,11 +63,11 @@ fn now(app: &App) -> Value {
 async fn an_episode_is_one_alarm_however_its_records_come() {
     each_backend(|app| async move {
         let mine = mine(&app).await;
-        let mut writer = Writer::new("stream-aaaa", "alarms");
+        let mut writer = Writer::new("streamaaaa", "alarms");
         let begin = writer.record(&now(&app), &episode(&mine, "e1", "begin", "warning", 1));
         assert_eq!(
             send(&app, &mine, &writer, std::slice::from_ref(&begin)).await,
-            json!({"stream": "stream-aaaa", "last": 1, "gaps": [], "taken": 1, "repeated": 0, "refused": 0})
+            json!({"stream": "streamaaaa", "last": 1, "gaps": [], "taken": 1, "repeated": 0, "refused": 0})
         );
         let [alarm] = &alarms_of(&app, &mine).await[..] else { panic!() };
         assert_eq!((alarm.count, alarm.ended_at, alarm.source.as_str(), alarm.late), (1, None, "belt-1", false));
@@ -113,7 +113,7 @@ async fn months_without_a_line_arrive_once_and_in_any_order() {
         |settings| settings.telemetry.alarms_per_hour = 100_000,
         |app| async move {
             let mine = mine(&app).await;
-            let mut writer = Writer::new("stream-bbbb", "alarms");
+            let mut writer = Writer::new("streambbbb", "alarms");
             // Ninety days in which the clock of the machine stood at 1970: its steady clock places each.
             let records: Vec<String> = (0..900)
                 .map(|n| {
@@ -149,7 +149,7 @@ async fn months_without_a_line_arrive_once_and_in_any_order() {
 async fn two_machines_that_write_one_stream_show_and_nothing_is_taken() {
     each_backend(|app| async move {
         let mine = mine(&app).await;
-        let mut one = Writer::new("stream-cccc", "critical");
+        let mut one = Writer::new("streamcccc", "critical");
         let first = one.record(&now(&app), &episode(&mine, "e1", "begin", "critical", 1));
         send(&app, &mine, &one, &[first]).await;
         let mut twin = Writer { name: one.name.clone(), prev: one.prev.clone(), ..one };
@@ -163,7 +163,7 @@ async fn two_machines_that_write_one_stream_show_and_nothing_is_taken() {
         assert_eq!((&receipt["code"], &receipt["taken"], &receipt["last"]), (&json!("stream-forked"), &json!(0), &json!(2)));
         assert_eq!(counts(&app).await.2, 2);
         // A name that is none, a kind that changed, a record without a number.
-        for (name, kind) in [("x; drop table", "alarms"), ("stream-cccc", "alarms")] {
+        for (name, kind) in [("x; drop table", "alarms"), ("streamcccc", "alarms")] {
             let writer = Writer::new(name, kind);
             assert_eq!(send(&app, &mine, &writer, &["{\"seq\":1}".to_owned()]).await["code"], "record-invalid", "{name}");
         }
@@ -177,7 +177,7 @@ async fn two_machines_that_write_one_stream_show_and_nothing_is_taken() {
 async fn what_was_dropped_is_a_record_and_what_cannot_be_read_holds_nothing_back() {
     each_backend(|app| async move {
         let mine = mine(&app).await;
-        let mut writer = Writer::new("stream-dddd", "alarms");
+        let mut writer = Writer::new("streamdddd", "alarms");
         let first = writer.record(&now(&app), &episode(&mine, "e1", "begin", "notice", 1));
         let gone: Vec<String> =
             (0..3).map(|n| writer.record(&now(&app), &episode(&mine, &format!("g{n}"), "begin", "notice", 1))).collect();
@@ -208,12 +208,12 @@ async fn what_was_dropped_is_a_record_and_what_cannot_be_read_holds_nothing_back
 async fn records_over_the_rate_stay_at_the_node_and_critical_ones_pass() {
     each_backend_with(few_alarms, |app| async move {
         let mine = mine(&app).await;
-        let (mut writer, mut urgent) = (Writer::new("stream-eeee", "alarms"), Writer::new("stream-ffff", "critical"));
+        let (mut writer, mut urgent) = (Writer::new("streameeee", "alarms"), Writer::new("streamffff", "critical"));
         let records: Vec<String> =
             (0..7).map(|n| writer.record(&now(&app), &episode(&mine, &format!("e{n}"), "begin", "warning", 1))).collect();
         let receipt = send(&app, &mine, &writer, &records).await;
         assert_eq!((&receipt["taken"], &receipt["code"], &receipt["retry_after"]), (&json!(5), &json!("too-many-alarms"), &json!(720)));
-        let body = format!("{{\"streams\":[{{\"stream\":\"stream-eeee\",\"kind\":\"alarms\",\"records\":[{}]}}]}}", records[5]);
+        let body = format!("{{\"streams\":[{{\"stream\":\"streameeee\",\"kind\":\"alarms\",\"records\":[{}]}}]}}", records[5]);
         let refused = taking::take(&app, &mine.node, serde_json::from_str(&body).unwrap()).await.unwrap_err();
         assert_eq!((refused.code, refused.retry_after), ("too-many-alarms", Some(720)));
         let fire = urgent.record(&now(&app), &episode(&mine, "fire", "begin", "critical", 1));
@@ -232,7 +232,7 @@ async fn records_over_the_rate_stay_at_the_node_and_critical_ones_pass() {
 async fn counters_only_grow_whatever_comes_and_epochs_add_up() {
     each_backend(|app| async move {
         let mine = mine(&app).await;
-        let mut writer = Writer::new("stream-gggg", "usage");
+        let mut writer = Writer::new("streamgggg", "usage");
         let mut told = |count: u64, epoch: &str| {
             let counter = |deployment: &str| json!({"deployment_id": deployment, "meter": "inferences", "count": count});
             writer.record(
@@ -241,7 +241,7 @@ async fn counters_only_grow_whatever_comes_and_epochs_add_up() {
             )
         };
         let records = [told(10, "a"), told(25, "a"), told(7, "a"), told(4, "b"), told(1, "b; drop")];
-        let writer = Writer::new("stream-gggg", "usage");
+        let writer = Writer::new("streamgggg", "usage");
         for order in [&records[1..2], &records[..1], &records[2..], &records[..]] {
             send(&app, &mine, &writer, order).await;
         }
@@ -249,7 +249,7 @@ async fn counters_only_grow_whatever_comes_and_epochs_add_up() {
         let sums = app.db.read(move |conn| Ok(service::usage_of(conn, &ids)?)).await.unwrap();
         assert_eq!(sums.into_iter().collect::<Vec<_>>(), [((mine.deployment.clone(), "inferences".to_owned()), 29)]);
         // A node cannot fill the table with epochs.
-        let mut many = Writer::new("stream-hhhh", "usage");
+        let mut many = Writer::new("streamhhhh", "usage");
         let records: Vec<String> = (0..100)
             .map(|n| {
                 many.record(
@@ -287,7 +287,7 @@ async fn states_of_an_outage_are_the_history_with_their_own_times() {
             json!({"apiVersion": "deployment.margo.org/v1alpha1", "kind": "DeploymentStatus", "deploymentId": mine.deployment, "adoptedManifestVersion": adopted,
                 "status": {"state": state}, "components": [{"name": "belt", "state": state}]})
         };
-        let mut writer = Writer::new("stream-iiii", "status");
+        let mut writer = Writer::new("streamiiii", "status");
         let start = app.clock.now();
         let mut records = Vec::new();
         for state in ["installing", "installed", "failed", "installed"] {
