@@ -313,7 +313,7 @@ mod tests {
             told += episodes.frame("dep_1", "gate", over, at(second)).len();
             assert!(episodes.over(at(second)).is_empty() && episodes.is_open("dep_1", "gate"), "{second}");
         }
-        assert_eq!((told, episodes.frame("dep_1", "belt", &["inside"], at(60)).len()), (3, 0));
+        assert_eq!((told, episodes.frame("dep_1", "belt", &["inside"], at(60)).len()), (2, 0));
         episodes.frame("dep_1", "gate", &["inside"], at(60));
         let ended = episodes.over(at(60));
         assert_eq!((ended.len(), phase(&ended[0]), episodes.is_open("dep_1", "gate")), (1, ("end", 62), false));

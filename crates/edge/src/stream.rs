@@ -186,9 +186,9 @@ impl Stream {
         &self.name
     }
 
-    /// Bytes of all that is kept.
+    /// Bytes of all records that are kept. What stands for dropped ones is not counted: nothing would be won by dropping more for it.
     pub fn bytes(&self) -> u64 {
-        self.entries.iter().map(|entry| u64::from(entry.bytes)).sum()
+        self.entries.iter().filter(|entry| !entry.dropped).map(|entry| u64::from(entry.bytes)).sum()
     }
 
     /// Bytes of what is in memory only.

@@ -211,7 +211,7 @@ fn room_is_made_by_level_then_by_rule_and_the_chain_holds() {
     assert_eq!((levels(&stream, AlarmLevel::Warning), levels(&stream, AlarmLevel::Critical), of_rule(&stream, 1)), (39, 8, 5));
     assert!(stream.lost() > 20, "{}", stream.lost());
     // To nearly nothing: critical ones stay to the last.
-    stream.shrink(each * 9).unwrap();
+    stream.shrink(each * 6).unwrap();
     assert!(levels(&stream, AlarmLevel::Critical) > 0 && levels(&stream, AlarmLevel::Warning) == 0);
     let lost = stream.lost();
     drop(stream);
