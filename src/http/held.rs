@@ -36,7 +36,7 @@ pub struct Held {
 }
 
 fn is_secret(name: &str) -> bool {
-    name.contains("password") || name.contains("secret")
+    name.contains("password") || name.contains("secret") || name == "token"
 }
 
 impl Held {
