@@ -342,8 +342,9 @@ async fn give_back(app: &App, id: String, attempts: i64) -> Result<()> {
     let over = app.clock.now().plus(TimeDelta::seconds(-1));
     app.db
         .write_aside(move |conn| {
-            let own = dsl::jobs.find(&id).filter(dsl::state.eq("running").and(dsl::attempts.eq(attempts)));
-            diesel::update(own).set((dsl::lease_until.eq(over), dsl::attempts.eq(attempts - 1))).execute(conn)?;
+            diesel::update(dsl::jobs.find(&id).filter(dsl::state.eq("running").and(dsl::attempts.eq(attempts))))
+                .set((dsl::lease_until.eq(over), dsl::attempts.eq(attempts - 1)))
+                .execute(conn)?;
             tracing::info!(job = %id, "not done by the end of the grace time, given back");
             Ok(())
         })

@@ -111,8 +111,10 @@ pub fn streams(conn: &mut Conn, node_id: &str, names: &[&str]) -> QueryResult<Ve
 pub fn keep_stream(conn: &mut Conn, row: &StreamRow, fresh: bool) -> QueryResult<()> {
     if !fresh {
         let known = (streams::last_seq.eq(row.last_seq), streams::head.eq(&row.head), streams::gaps.eq(&row.gaps));
-        let of = streams::table.find((&row.node_id, &row.stream));
-        return diesel::update(of).set((known, streams::lost.eq(row.lost), streams::last_at.eq(row.last_at))).execute(conn).map(drop);
+        return diesel::update(streams::table.find((&row.node_id, &row.stream)))
+            .set((known, streams::lost.eq(row.lost), streams::last_at.eq(row.last_at)))
+            .execute(conn)
+            .map(drop);
     }
     diesel::insert_into(streams::table).values(row).execute(conn)?;
     let of_kind = streams::table.filter(streams::node_id.eq(&row.node_id).and(streams::kind.eq(&row.kind)));
@@ -144,8 +146,9 @@ pub fn count(conn: &mut Conn, node_id: &str, counts: &Counts) -> QueryResult<()>
         match known.get(key) {
             Some(before) if *before >= count => {}
             Some(_) => {
-                let row = usage_counters::table.find((node_id, deployment, meter, epoch));
-                diesel::update(row).set((usage_counters::count.eq(count), usage_counters::at.eq(*at))).execute(conn)?;
+                diesel::update(usage_counters::table.find((node_id, deployment, meter, epoch)))
+                    .set((usage_counters::count.eq(count), usage_counters::at.eq(*at)))
+                    .execute(conn)?;
             }
             None => {
                 let rows = rows_of.entry(deployment.clone()).or_default();
@@ -182,8 +185,9 @@ pub fn usage_of(conn: &mut Conn, deployment_ids: &[String]) -> QueryResult<BTree
 /// Ends alarms of nodes that are removed: nobody tells of them any more.
 pub fn end_alarms_of_removed(conn: &mut Conn) -> QueryResult<usize> {
     let removed = nodes::table.filter(nodes::state.eq(NodeState::Removed)).select(nodes::id);
-    let open = alarms::table.filter(alarms::ended_at.is_null().and(alarms::node_id.eq_any(removed)));
-    diesel::update(open).set(alarms::ended_at.eq(alarms::last_at.nullable())).execute(conn)
+    diesel::update(alarms::table.filter(alarms::ended_at.is_null().and(alarms::node_id.eq_any(removed))))
+        .set(alarms::ended_at.eq(alarms::last_at.nullable()))
+        .execute(conn)
 }
 
 /// Deletes alarms that came in before a time, the oldest first, at most so many.
