@@ -214,13 +214,20 @@ fn model(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
     }
 }
 
+/// Where the config is not the manifest.
+fn differing(manifest: &str, config: &str) -> String {
+    let same = manifest.chars().zip(config.chars()).take_while(|(one, other)| one == other).count();
+    let part = |text: &str| text.chars().skip(same.saturating_sub(60)).take(120).collect::<String>();
+    format!("the config is not the manifest: {} against {}", part(config), part(manifest))
+}
+
 fn yaml(examples: &Examples, rng: &mut Rng) -> Result<(), String> {
     let base = rng.pick(&examples.bases);
     let text = damaged_text(&base.yaml, rng);
     match validate::parse(&text) {
         Ok(manifest) => {
             let again: AppManifest = serde_json::from_slice(&config_json(&manifest)).map_err(|e| e.to_string())?;
-            ensure(again == manifest, "the config is not the manifest")?;
+            ensure(again == manifest, &differing(&format!("{manifest:?}"), &format!("{again:?}")))?;
             let size = *rng.pick(&[0, 1, u64::MAX]);
             let mut files: Vec<FileEntry> = ["app.yaml", "model.onnx", "golden/1.json"].map(|p| FileEntry { path: p.into(), size }).into();
             files.push(FileEntry { path: damaged_text("golden/1.csv", rng), size });
