@@ -3,7 +3,7 @@
 //! Decoded as connectionist temporal classification has it (Graves et al., 2006), along the best path: the likeliest class of each step,
 //! repeats once, blanks out.
 
-#![expect(clippy::cast_precision_loss, reason = "lines are far shorter than 2^24 steps")]
+#![expect(clippy::cast_possible_truncation, reason = "the mean of numbers of FP32 is one")]
 
 use std::path::Path;
 
@@ -51,7 +51,7 @@ pub(super) fn text(p: &PostText, alphabet: &[String], numbers: &Numbers<'_>) -> 
     if steps > MAX_CLASSES || numbers.data.iter().any(|number| !number.is_finite()) {
         return Err(AppError::new("output-not-finite", format!("`text`: {} is too long or not finite", numbers.name)));
     }
-    let (mut out, mut sum, mut count, mut before) = (TextOut::default(), 0.0, 0u32, None);
+    let (mut out, mut sum, mut count, mut before) = (TextOut::default(), 0.0f64, 0u32, None);
     for step in numbers.data.chunks_exact(classes) {
         let Some((best, most)) = step.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0))) else { continue };
         let character = match p.blank {
@@ -61,15 +61,15 @@ pub(super) fn text(p: &PostText, alphabet: &[String], numbers: &Numbers<'_>) -> 
         let character = character.and_then(|at| alphabet.get(at));
         if let Some(character) = character.filter(|_| before != Some(best)) {
             out.text.push_str(character);
-            sum += match p.activation {
+            sum += f64::from(match p.activation {
                 Activation::None => *most,
                 Activation::Sigmoid => super::classes::sigmoid(*most),
                 Activation::Softmax => 1.0 / step.iter().map(|number| (number - most).exp()).sum::<f32>(),
-            };
+            });
             count += 1;
         }
         before = Some(best);
     }
-    out.score = if count > 0 { sum / count as f32 } else { 0.0 };
+    out.score = if count > 0 { (sum / f64::from(count)) as f32 } else { 0.0 };
     Ok(out)
 }

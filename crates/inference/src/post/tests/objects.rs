@@ -159,6 +159,9 @@ fn text_is_the_best_path() {
     assert_eq!(read(json!({}), &[1, 2, 4], &[blank, blank]).unwrap(), crate::output::TextOut::default());
     assert_eq!(read(json!({}), &[1, 4, 4, 2], &[k; 8]).unwrap_err().code, "tensor-shape");
     assert_eq!(read(json!({}), &[1, 1, 4], &[[f32::NAN; 4]]).unwrap_err().code, "output-not-finite");
+    // The score is a mean: the sum of what a float holds may be more than it holds.
+    let most = [[0.0, f32::MAX, 0.0, 0.0], [0.0, 0.0, f32::MAX, 0.0]];
+    assert_eq!(read(json!({"activation": "none"}), &[1, 2, 4], &most).unwrap().score, f32::MAX);
     let bad = post(json!({"text": {"output": "o", "alphabet": "bad.txt"}}));
     assert_eq!(ready(&dir, &[bad]).map(|_| ()).unwrap_err().code, "alphabet-unreadable");
     std::fs::remove_dir_all(&dir).unwrap();
