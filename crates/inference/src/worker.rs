@@ -132,13 +132,22 @@ pub fn rules_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         eprintln!("usage: DIR MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED");
         return ExitCode::from(2);
     };
-    if sandbox::confine(&limits, &[&dir]).is_err() {
+    if confine(&limits, &[&dir]).is_err() {
         return ExitCode::FAILURE;
     }
     let Ok(Ok(manifest)) = read_manifest(&dir).map(|yaml| app_package::validate::parse(&yaml)) else { return ExitCode::FAILURE };
     let found = alarm::faults(&manifest).into_iter();
     let told = |(key, e): (String, AppError)| RuleTrouble { key, code: e.code.to_owned(), message: e.message };
     print(&found.map(told).collect::<Vec<_>>())
+}
+
+/// Gives the child only these folders, and has it end with its parent.
+fn confine(limits: &Limits, folders: &[&Path]) -> Result<Confinement> {
+    let confinement = sandbox::confine(limits, folders)?;
+    // Nobody waits for the answer once the parent is gone. Set last, for the kernel forgets it where the user changes; where it cannot be
+    // set, the processor time is bounded.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    Ok(confinement)
 }
 
 fn confine_and_load(
@@ -152,10 +161,7 @@ fn confine_and_load(
     let real = std::fs::canonicalize(lib).map_err(|e| AppError::new("engine-missing", format!("{}: {e}", lib.display())))?;
     let own = provider.map(Library::folders).unwrap_or_default();
     let folders = [Some(dir), more, lib.parent(), real.parent()].into_iter().flatten().chain(own.iter().map(PathBuf::as_path));
-    let confinement = sandbox::confine(limits, &folders.collect::<Vec<_>>())?;
-    // Nobody waits for the answer once the parent is gone. Set last, for the kernel forgets it where the user changes; where it cannot be
-    // set, the processor time is bounded.
-    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    let confinement = confine(limits, &folders.collect::<Vec<_>>())?;
     Ok((confinement, OnnxRuntime::init_on(&real, provider)?))
 }
 

@@ -30,7 +30,7 @@ use crate::{
         scaffold,
         write::{self, Said},
     },
-    sandbox::{self, Limits},
+    sandbox::Limits,
 };
 
 /// The file of the child's folder that says what is wanted, and the folder below it where the uploaded files lie.
@@ -164,7 +164,7 @@ pub fn reading_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
         eprintln!("usage: DIR MEMORY-BYTES CPU-SECONDS OPEN-FILES REQUIRED");
         return ExitCode::from(2);
     };
-    let read = sandbox::confine(&limits, &[&dir]).and_then(|_| order_in(&dir));
+    let read = super::confine(&limits, &[&dir]).and_then(|_| order_in(&dir));
     print(&match read {
         Ok(order) => reading(&dir, order),
         Err(e) => refused(String::new(), &e),
