@@ -24,7 +24,7 @@ const LEAST_IOU: f32 = 0.9;
 /// Farthest that a point may be from the expected one, in shares of the root of the box's area.
 const MOST_AWAY: f32 = 0.02;
 
-/// Most lines of own steps that a report keeps: as many as they may log of one input.
+/// Most lines of own steps that a report keeps: as many as one run may log.
 const MAX_LOG: usize = 64;
 
 /// Result of all samples.

@@ -51,9 +51,8 @@ fn value(node: &Node, kind: &Kind, key: &str, faults: &mut Faults) -> Option<Val
         Kind::Slug(max) => line(node, *max).and_then(|s| shape(s, is_slug(s), "slug-shape")),
         Kind::Ident => line(node, 60).and_then(|s| shape(s, is_slug(&s.replace('_', "-")), "ident-shape")),
         Kind::Snake => line(node, 60).and_then(|s| shape(s, is_snake(s), "snake-shape")),
-        Kind::Line(max) | Kind::LineOr(max, _) => line(node, *max).map(Value::from),
         Kind::LineOrNone(_) if matches!(&node.data, Data::Scalar { text, .. } if text.is_empty()) => Ok(json!("")),
-        Kind::LineOrNone(max) => line(node, *max).map(Value::from),
+        Kind::Line(max) | Kind::LineOr(max, _) | Kind::LineOrNone(max) => line(node, *max).map(Value::from),
         Kind::License => line(node, 100).and_then(|text| license::check(text).map(|()| text.into())),
         Kind::Unit => match &node.data {
             Data::Scalar { text, plain } if text.is_empty() || (*plain && node.is_null()) => Ok(json!("")),

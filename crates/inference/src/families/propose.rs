@@ -199,7 +199,7 @@ fn names(models: &[Known], app: &str) -> Vec<(String, String)> {
     let named = models.iter().enumerate().map(|(at, model)| {
         let mut name = slug(&Path::new(&model.file).file_stem().unwrap_or_default().to_string_lossy(), MAX_NAME);
         if name.is_empty() || taken.contains(&name) {
-            name = (at + 1..).map(|n| format!("model-{n}")).find(|name| !taken.contains(name)).unwrap_or_default();
+            name = (at + 1..=at + 1 + taken.len()).map(|n| format!("model-{n}")).find(|name| !taken.contains(name)).unwrap_or_default();
         }
         taken.insert(name.clone());
         let path = format!("{name}.onnx");

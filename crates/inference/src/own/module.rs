@@ -82,7 +82,7 @@ impl Runnable {
         let engine = Engine::new(&config);
         // wasmi 2.0.0 divides by the number of functions, also in a section of code that has bytes and none of them.
         let parsed = std::panic::catch_unwind(AssertUnwindSafe(|| Module::new(&engine, bytes)));
-        let parsed = parsed.map_err(|_| AppError::new("wasm-invalid", "the section of code has no functions"))?;
+        let parsed = parsed.map_err(|_| AppError::new("wasm-invalid", "it cannot be read; is its section of code without functions?"))?;
         let module = parsed.map_err(|e| AppError::new("wasm-invalid", e.to_string()))?;
         for import in module.imports() {
             let known = matches!(import.ty(), ExternType::Func(ty) if ty.params() == [ValType::I32; 2] && ty.results().is_empty());
