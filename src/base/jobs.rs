@@ -232,15 +232,16 @@ pub struct Worker {
 pub async fn run(app: App, lane: Lane, worker: Worker, mut stop: tokio::sync::watch::Receiver<bool>) {
     let mut woken = app.wake_jobs.subscribe();
     loop {
-        match run_one(&app, lane, worker).await {
-            Ok(true) => {
-                if *stop.borrow() {
-                    return;
-                }
-                continue;
-            }
-            Ok(false) => {}
-            Err(e) => tracing::error!(error = %e, "job queue"),
+        let more = run_one(&app, lane, worker).await.unwrap_or_else(|e| {
+            tracing::error!(error = %e, "job queue");
+            false
+        });
+        // What was given back is for the next start, not for this one.
+        if *stop.borrow() {
+            return;
+        }
+        if more {
+            continue;
         }
         tokio::select! {
             _ = woken.changed() => {}
@@ -268,6 +269,8 @@ pub async fn run_one(app: &App, lane: Lane, worker: Worker) -> Result<bool> {
     let job = serde_json::from_str::<Job>(&payload);
     let outcome = match &job {
         Ok(job) => tokio::select! {
+            // A job that is done at the end of the grace time is not given back and done twice.
+            biased;
             outcome = (worker.run)(app, job) => outcome,
             () = grace_is_over(app) => {
                 give_back(app, id, attempts).await?;
