@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::{Duration, Instant};
 
+use app_package::digest::Digest;
 use app_package::stream::{self, Item, Kind};
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,10 @@ const RETRY_DISK: Duration = Duration::from_secs(5);
 struct Head {
     stream: String,
     kind: Kind,
+    /// Number of the next record when the file was written anew, and the digest of the one before it: what the platform has may be gone from the
+    /// file, and no number is given twice.
+    next: u64,
+    last: Digest,
 }
 
 fn disk(e: &std::io::Error) -> Fault {
@@ -40,7 +45,7 @@ impl Stream {
         };
         let size = file.metadata().map_err(|e| disk(&e))?.len();
         let mut reader = BufReader::new(&file);
-        let (mut offset, mut line, mut first) = (0u64, Vec::new(), true);
+        let (mut offset, mut line, mut written) = (0u64, Vec::new(), None);
         let mut result = Ok(());
         loop {
             line.clear();
@@ -50,35 +55,44 @@ impl Stream {
             }
             let whole = line.strip_suffix(b"\n");
             let text = whole.and_then(|line| std::str::from_utf8(line).ok());
-            let taken = text.ok_or_else(|| unreadable("a torn line")).and_then(|text| self.take_line(text, offset, first, class));
+            let text = text.ok_or_else(|| unreadable("a torn line"));
+            let taken = if written.is_some() {
+                text.and_then(|text| self.take_line(text, offset, class))
+            } else {
+                text.and_then(|text| self.take_head(text)).map(|head| written = Some(head))
+            };
             if let Err(fault) = taken {
                 // Only the end can be torn; what is written there was not sent. Else the rest is passed over, too.
-                if offset + read < size || first {
+                if offset + read < size || written.is_none() {
                     result = Err(fault);
                 }
                 break;
             }
             offset += read;
-            first = false;
         }
         (self.file, self.file_bytes) = (Some(file), offset);
+        if let Some((next, head)) = written.filter(|(next, _)| *next > self.next || self.entries.is_empty()) {
+            (self.next, self.head) = (next, head);
+        }
         result
     }
 
-    fn take_line(&mut self, text: &str, offset: u64, first: bool, class: fn(&RawValue) -> Class) -> Result<(), Fault> {
-        if first {
-            let head: Head = serde_json::from_str(text).map_err(unreadable)?;
-            if head.kind != self.kind || !stream::is_name(&head.stream) {
-                return Err(unreadable("the first line"));
-            }
-            (self.head, self.name) = (stream::beginning(&head.stream), head.stream);
-            return Ok(());
+    /// The number and the digest that the first line says.
+    fn take_head(&mut self, text: &str) -> Result<(u64, Digest), Fault> {
+        let head: Head = serde_json::from_str(text).map_err(unreadable)?;
+        if head.kind != self.kind || !stream::is_name(&head.stream) || head.next == 0 {
+            return Err(unreadable("the first line"));
         }
+        self.name = head.stream;
+        Ok((head.next, head.last))
+    }
+
+    fn take_line(&mut self, text: &str, offset: u64, class: fn(&RawValue) -> Class) -> Result<(), Fault> {
         let item = Item::read(text).map_err(unreadable)?;
         let span = item.span(text);
         // What the platform has may be gone from the beginning and from between.
-        let follows = span.from == self.next && span.prev.as_ref().is_none_or(|prev| *prev == self.head);
-        if span.from < self.next || span.to < span.from || (span.from == self.next && !follows) {
+        let follows = span.from != self.next || self.entries.is_empty() || span.prev.as_ref().is_none_or(|prev| *prev == self.head);
+        if span.from < self.next || span.to < span.from || !follows {
             return Err(unreadable(format_args!("record {} does not follow on those before", span.from)));
         }
         let (at, class, dropped) = match &item {
@@ -169,7 +183,8 @@ impl Stream {
     }
 
     fn written_anew(&self) -> Result<(File, u64, Vec<u64>), Fault> {
-        let head = serde_json::to_string(&Head { stream: self.name.clone(), kind: self.kind }).map_err(unreadable)?;
+        let head = Head { stream: self.name.clone(), kind: self.kind, next: self.next, last: self.head.clone() };
+        let head = serde_json::to_string(&head).map_err(unreadable)?;
         let (mut offset, mut offsets) = (head.len() as u64 + 1, Vec::with_capacity(self.entries.len()));
         files::replace(&self.path, |file| {
             let mut file = BufWriter::new(file);

@@ -29,15 +29,14 @@ impl Stream {
         let mut run: Option<Dropped> = None;
         for entry in std::mem::take(&mut self.entries) {
             let gone = victims.contains(&entry.from);
-            if !gone && !entry.dropped {
+            // What the disk does not give back stays where it is: without its digest the chain would break.
+            let next = if gone || entry.dropped { self.gone(&entry, gone).ok() } else { None };
+            let Some(next) = next else {
                 kept.extend(run.take().as_ref().map(entry_of));
                 kept.push_back(entry);
                 continue;
-            }
-            let next = self.gone(&entry, gone)?;
-            if gone {
-                self.lost = self.lost.saturating_add(1);
-            }
+            };
+            self.lost = self.lost.saturating_add(u64::from(gone));
             run = match run.take() {
                 Some(former) if former.to + 1 == next.from => {
                     Some(Dropped { to: next.to, hash: next.hash, lost: former.lost.plus(next.lost), ..former })

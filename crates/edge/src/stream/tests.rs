@@ -171,6 +171,26 @@ fn a_platform_that_was_set_back_gets_what_is_still_kept() {
 }
 
 #[test]
+fn no_number_is_given_twice_where_nothing_is_kept_of_those_before() {
+    let dir = Scratch::new();
+    let mut stream = Stream::open(dir.path(), Kind::Alarms, leveled);
+    let mut platform = Platform::new(&stream);
+    numbered(&mut stream, 1..=3);
+    platform.exchange(&mut stream, at(4));
+    stream.answered(platform.held(), at(8 * 86_400));
+    stream.rewrite().unwrap();
+    let name = stream.name().to_owned();
+    drop(stream);
+    // The mark knows, too; here it is lost.
+    std::fs::remove_file(dir.path().join("alarms.mark")).unwrap();
+    let mut stream = Stream::open(dir.path(), Kind::Alarms, leveled);
+    assert_eq!((stream.name(), stream.next), (name.as_str(), 4));
+    numbered(&mut stream, 4..=4);
+    platform.exchange(&mut stream, at(5));
+    assert_eq!((platform.numbers(), platform.known.through()), (vec![1, 2, 3, 4], 4));
+}
+
+#[test]
 fn a_platform_that_knows_more_than_was_written_is_another_machines() {
     let dir = Scratch::new();
     let mut stream = Stream::open(dir.path(), Kind::Alarms, leveled);
