@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 
 use crate::agent::Agent;
 use crate::apps::Running;
-use crate::episodes::{Episodes, GoesOn, Seen};
+use crate::episodes::{GoesOn, Seen};
 use crate::fault::Fault;
-use crate::outbox::{Kept, Outbox};
+use crate::outbox::Kept;
 
 /// Takes the alarms of a result that an app gave for a frame of a source (empty: of none). Gives `alarm_episodes`, to which they belong, and
 /// in `alarm_fault` why one is not on disk, first of all why one is lost; nothing where there are no alarms. What is new is on disk when it
@@ -20,8 +20,10 @@ pub fn raise(agent: &Agent, running: &Running, source: &str, output: &Map<String
     if live {
         let ended = items(output, "events").iter().filter(|event| event.get("end").is_some());
         let rules: Vec<&str> = ended.filter_map(|event| event.get("rule")?.as_str()).collect();
-        for record in agent.episodes.frame(&running.wanted.id, source, &rules, now) {
-            keep(agent, Seen::Episode(String::new(), Some(record)), now);
+        for record in agent.episodes.frame(&running.wanted.id, source, &rules, began_anew(output), now) {
+            if let Err(fault) = tell(agent, record, now) {
+                tracing::error!(%fault, "what goes on could not be stored");
+            }
         }
     }
     if alarms.is_empty() {
@@ -30,16 +32,21 @@ pub fn raise(agent: &Agent, running: &Running, source: &str, output: &Map<String
     let outcomes = alarms.iter().map(|alarm| {
         let body = body(running, alarm, output);
         let critical = alarm.get("level").and_then(Value::as_str) == Some("critical");
-        let began = alarm.get("at").and_then(Value::as_f64);
-        let (source, goes_on) = match began {
-            // What began in a clip is a thing of its own, and over with the clip.
-            Some(second) if !live => (format!("{source}@{second}"), GoesOn::WhileSeen),
-            Some(_) => (source.to_owned(), GoesOn::UntilTold),
-            None => (source.to_owned(), GoesOn::WhileSeen),
+        let goes_on = match alarm.get("at").and_then(Value::as_f64) {
+            Some(_) if live => GoesOn::UntilTold,
+            Some(second) => GoesOn::InClip(second),
+            None => GoesOn::WhileSeen,
         };
-        keep(agent, agent.episodes.seen(&source, body, (critical, goes_on), now), now)
+        keep(agent, agent.episodes.seen(source, body, (critical, goes_on), now), now)
     });
     told(outcomes)
+}
+
+/// What the app's process says, beside its answer to a frame, where it has begun anew with the source. It is for [`raise`], and no caller's.
+pub const ANEW: &str = "anew";
+
+fn began_anew(output: &Map<String, Value>) -> bool {
+    output.get(ANEW).and_then(Value::as_bool) == Some(true)
 }
 
 /// Whether an answer has nothing for [`raise`].
@@ -55,7 +62,7 @@ fn keep(agent: &Agent, seen: Seen, now: DateTime<Utc>) -> Outcome {
     match seen {
         Seen::Suppressed => Outcome::Suppressed,
         Seen::Episode(id, None) => Outcome::Known(id),
-        Seen::Episode(id, Some(record)) => match agent.outbox.alarm(now, agent.clock.state(), record) {
+        Seen::Episode(id, Some(record)) => match tell(agent, record, now) {
             Ok(Kept::OnDisk) => Outcome::Known(id),
             Ok(Kept::InMemory(fault)) => Outcome::Held(id, fault),
             Err(fault) => Outcome::Lost(fault),
@@ -63,11 +70,15 @@ fn keep(agent: &Agent, seen: Seen, now: DateTime<Utc>) -> Outcome {
     }
 }
 
+fn tell(agent: &Agent, record: Map<String, Value>, now: DateTime<Utc>) -> Result<Kept, Fault> {
+    agent.outbox.alarm(now, agent.clock.state(), record)
+}
+
 /// Tells of the episodes that are over. Blocking.
-pub fn end(episodes: &Episodes, outbox: &Outbox, clock: &crate::clock::Clock) {
-    let now = clock.now();
-    for record in episodes.over(now) {
-        if let Err(fault) = outbox.alarm(now, clock.state(), record) {
+pub fn end(agent: &Agent) {
+    let now = agent.clock.now();
+    for record in agent.episodes.over(now) {
+        if let Err(fault) = tell(agent, record, now) {
             tracing::error!(%fault, "the end of an alarm could not be stored");
         }
     }
@@ -141,6 +152,7 @@ fn seen(alarm: &Value, output: &Map<String, Value>) -> Value {
 /// A result for a record: masks are the most of it, and an alarm whose result is too large would go without any.
 fn without_masks(output: &Map<String, Value>) -> Value {
     let mut result = output.clone();
+    result.remove(ANEW);
     for detection in result.get_mut("detections").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(fields) = detection.as_object_mut() {
             fields.remove("mask");
@@ -165,8 +177,11 @@ mod tests {
         assert_eq!(shown(&output), first);
         // Of a picture all is told, without masks.
         output["alarms"][0] = json!({"rule": "inside"});
+        output["anew"] = json!(true);
+        assert!(began_anew(output.as_object().unwrap()));
         let whole = shown(&output);
         assert_eq!((&whole["detections"], &whole["events"]), (&json!([{"label": "last"}]), &output["events"]));
+        assert!(whole.get("anew").is_none());
     }
 
     #[test]

@@ -54,8 +54,7 @@ struct Open {
 
 impl Open {
     fn is_over(&self, now: DateTime<Utc>) -> bool {
-        // A clock that was set back ends nothing.
-        // A source or an app that is gone may come back with it.
+        // A clock that was set back ends nothing; a source or an app that is gone may come back with it.
         self.ended || now - self.last > if self.former || self.parts > 0 { HOLD + RESTART } else { HOLD }
     }
 
@@ -82,19 +81,31 @@ impl Open {
     }
 }
 
+/// What an episode is of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Key {
+    /// Deployment and rule.
+    rule: String,
+    source: String,
+    /// Tells those of one rule and source apart that others do not join: the second of a clip, or the id of one that is over and not told of.
+    /// Empty for the one that goes on.
+    apart: String,
+}
+
 #[derive(Default)]
 struct Inner {
-    /// By deployment and rule, and by source.
-    open: BTreeMap<(String, String), Open>,
+    open: BTreeMap<Key, Open>,
     rates: Rates,
     suppressed: u64,
 }
 
 /// How long what a rule found goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum GoesOn {
     /// As long as the rule fires again.
     WhileSeen,
+    /// Not beyond the clip, in which it began at this second: it is a thing of its own.
+    InClip(f64),
     /// Until [`Episodes::frame`] says that it is over.
     UntilTold,
 }
@@ -118,11 +129,11 @@ impl Episodes {
     /// Those of a data folder. A file that cannot be read is passed over: the platform sees those as open until its own limit.
     pub fn open(data: &Path) -> Self {
         let path = data.join(FILE);
-        let kept = files::read_json::<Vec<(String, String, Open)>>(&path).unwrap_or_else(|fault| {
+        let kept = files::read_json::<Vec<(Key, Open)>>(&path).unwrap_or_else(|fault| {
             tracing::warn!(%fault, "what was open is not known");
             None
         });
-        let open = kept.unwrap_or_default().into_iter().map(|(rule, source, open)| ((rule, source), Open { former: true, ..open }));
+        let open = kept.unwrap_or_default().into_iter().map(|(key, open)| (key, Open { former: true, ..open }));
         Self { path, inner: Mutex::new(Inner { open: open.collect(), ..Inner::default() }) }
     }
 
@@ -132,7 +143,7 @@ impl Episodes {
 
     /// Notes what is open, before it is told: one that began and is not known after a restart would never end.
     fn keep(&self, inner: &Inner) {
-        let open: Vec<_> = inner.open.iter().map(|((rule, source), open)| (rule, source, open)).collect();
+        let open: Vec<_> = inner.open.iter().collect();
         if let Err(fault) = files::write_json(&self.path, &open) {
             tracing::debug!(%fault, "what is open could not be noted");
         }
@@ -142,15 +153,17 @@ impl Episodes {
     pub fn seen(&self, source: &str, mut body: Map<String, Value>, (critical, goes_on): (bool, GoesOn), now: DateTime<Utc>) -> Seen {
         let mut inner = self.lock();
         let rule = rule_of(&body);
-        let full = inner.open.len() >= MAX_OPEN || inner.open.keys().filter(|(of, _)| *of == rule).count() >= MAX_OF_RULE;
-        let known = inner.open.contains_key(&(rule.clone(), source.to_owned()));
-        let source = if full && !known { "" } else { source };
-        let key = (rule, source.to_owned());
+        let apart = if let GoesOn::InClip(second) = goes_on { second.to_string() } else { String::new() };
+        let mut key = Key { rule, source: source.to_owned(), apart };
+        let full = inner.open.len() >= MAX_OPEN || inner.open.keys().filter(|of| of.rule == key.rule).count() >= MAX_OF_RULE;
+        if full && !inner.open.contains_key(&key) {
+            (key.source, key.apart) = (String::new(), String::new());
+        }
         let result = body.remove("result");
-        body.insert("source".to_owned(), json!(source.split('@').next()));
+        body.insert("source".to_owned(), json!(key.source));
         if let Some(open) = inner.open.get_mut(&key).filter(|open| !open.is_over(now)) {
             open.body = body;
-            open.parts += u32::from(goes_on == GoesOn::UntilTold);
+            open.parts = open.parts.saturating_add(u32::from(goes_on == GoesOn::UntilTold));
             let told = open.again(now);
             let id = open.id.clone();
             if told.is_some() {
@@ -158,23 +171,27 @@ impl Episodes {
             }
             return Seen::Episode(id, told);
         }
-        if inner.open.contains_key(&key) {
+        if let Some(over) = inner.open.remove(&key) {
             // Its end is told by the next look at what is over, and until then it keeps a place of its own.
-            if let Some(over) = inner.open.remove(&key) {
-                inner.open.insert((key.0.clone(), format!("{}\0{}", key.1, over.id)), over);
-            }
+            inner.open.insert(Key { apart: over.id.clone(), ..key.clone() }, over);
         }
         self.begin(&mut inner, key, (body, result), (critical, goes_on), now)
     }
 
     /// Takes a frame of a source that an app has answered: what rules of moving pictures found there goes on, but for what is over by these
-    /// rules. Gives what is to be told.
-    pub fn frame(&self, deployment: &str, source: &str, over: &[&str], now: DateTime<Utc>) -> Vec<Map<String, Value>> {
+    /// rules. Where the app has begun anew all is over: it knows nothing of what it found before, and would never tell its end. Gives what is
+    /// to be told.
+    pub fn frame(&self, deployment: &str, source: &str, over: &[&str], anew: bool, now: DateTime<Utc>) -> Vec<Map<String, Value>> {
         let mut inner = self.lock();
         let mut told = Vec::new();
         let prefix = format!("{deployment}/");
-        for ((rule, of), open) in &mut inner.open {
-            let Some(rule) = rule.strip_prefix(&prefix).filter(|_| of == source && open.parts > 0) else { continue };
+        for (key, open) in &mut inner.open {
+            let rule = key.rule.strip_prefix(&prefix).filter(|_| key.source == source && open.parts > 0);
+            let Some(rule) = rule else { continue };
+            if anew {
+                (open.parts, open.ended) = (0, true);
+                continue;
+            }
             told.extend(open.again(now));
             let ended = u32::try_from(over.iter().filter(|over| **over == rule).count()).unwrap_or(u32::MAX);
             open.parts = open.parts.saturating_sub(ended);
@@ -189,19 +206,19 @@ impl Episodes {
     /// Whether something of a deployment is open at a source.
     pub fn is_open(&self, deployment: &str, source: &str) -> bool {
         let prefix = format!("{deployment}/");
-        self.lock().open.keys().any(|(rule, of)| of == source && rule.starts_with(&prefix))
+        self.lock().open.keys().any(|key| key.source == source && key.rule.starts_with(&prefix))
     }
 
     fn begin(
         &self,
         inner: &mut Inner,
-        key: (String, String),
+        key: Key,
         (body, result): (Map<String, Value>, Option<Value>),
         (critical, goes_on): (bool, GoesOn),
         now: DateTime<Utc>,
     ) -> Seen {
         // No critical alarm is held for its rate: what bounds those is the room that they have.
-        let passes = if critical { Some(0) } else { inner.rates.take(&key.0, Instant::now()) };
+        let passes = if critical { Some(0) } else { inner.rates.take(&key.rule, Instant::now()) };
         let Some(missing) = passes else {
             inner.suppressed += 1;
             return Seen::Suppressed;
@@ -310,17 +327,44 @@ mod tests {
         let mut told = 0;
         for second in 1..60 {
             let over: &[&str] = if second == 20 { &["inside", "another"] } else { &[] };
-            told += episodes.frame("dep_1", "gate", over, at(second)).len();
+            told += episodes.frame("dep_1", "gate", over, false, at(second)).len();
             assert!(episodes.over(at(second)).is_empty() && episodes.is_open("dep_1", "gate"), "{second}");
         }
-        assert_eq!((told, episodes.frame("dep_1", "belt", &["inside"], at(60)).len()), (2, 0));
-        episodes.frame("dep_1", "gate", &["inside"], at(60));
+        assert_eq!((told, episodes.frame("dep_1", "belt", &["inside"], false, at(60)).len()), (2, 0));
+        episodes.frame("dep_1", "gate", &["inside"], false, at(60));
         let ended = episodes.over(at(60));
         assert_eq!((ended.len(), phase(&ended[0]), episodes.is_open("dep_1", "gate")), (1, ("end", 62), false));
         // A camera that is gone for good ends it, too.
         person();
         assert!(episodes.over(at(40)).is_empty());
         assert_eq!(episodes.over(at(41)).len(), 1);
+    }
+
+    #[test]
+    fn what_an_app_found_before_it_began_anew_is_over() {
+        let dir = Scratch::new();
+        let episodes = Episodes::open(dir.path());
+        let seen = |second, goes_on| match episodes.seen("gate", body("inside"), (false, goes_on), at(second)) {
+            Seen::Episode(id, _) => id,
+            Seen::Suppressed => panic!(),
+        };
+        let former = seen(0, GoesOn::UntilTold);
+        // Those of another source and of single pictures are not the app's to end.
+        episodes.seen("belt", body("inside"), (false, GoesOn::UntilTold), at(0));
+        episodes.seen("gate", body("still"), SEEN, at(0));
+        assert_eq!(episodes.frame("dep_1", "gate", &[], true, at(5)), Vec::new());
+        // What it finds at once is another, and goes on.
+        let next = seen(5, GoesOn::UntilTold);
+        assert_ne!(former, next);
+        let ended = episodes.over(at(5));
+        assert_eq!((ended.len(), &ended[0]["episode"], phase(&ended[0])), (1, &json!(former), ("end", 1)));
+        for second in 6..15 {
+            episodes.frame("dep_1", "gate", &[], false, at(second));
+        }
+        episodes.frame("dep_1", "gate", &["inside"], false, at(15));
+        let ended = episodes.over(at(15));
+        let of_gate: Vec<_> = ended.iter().filter(|record| record["rule"] == "inside").collect();
+        assert_eq!((of_gate.len(), &of_gate[0]["episode"]), (1, &json!(next)));
     }
 
     #[test]

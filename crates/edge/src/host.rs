@@ -17,8 +17,10 @@ use inference::app::{App, AppError};
 use inference::engine::Engine;
 use inference::golden;
 use inference::onnx::OnnxRuntime;
+use inference::output::AppOutput;
 use inference::provider::{self, Library};
 use inference::sandbox::{self, Confinement, Limits};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::watches::{Shot, Watches};
@@ -69,6 +71,16 @@ const ANSWER: Duration = Duration::from_secs(25);
 struct Loaded {
     app: Mutex<(App, Watches)>,
     about: serde_json::Value,
+}
+
+/// The answer to a frame of a source.
+#[derive(Serialize)]
+struct OfFrame {
+    #[serde(flatten)]
+    output: AppOutput,
+    /// For the agent alone: the app has begun anew with the source.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    anew: bool,
 }
 
 /// Ends this process when the agent's end of the pipe is gone.
@@ -206,7 +218,8 @@ fn answer(loaded: &Loaded, request: Request, body: Vec<u8>, started: Instant) ->
             let answer = watches.answer(app, &shot);
             app.answer_by(None);
             log(app);
-            text(serde_json::to_vec(&answer?))
+            let (output, anew) = answer?;
+            text(serde_json::to_vec(&OfFrame { output, anew }))
         }
         Request::Infer { model, inputs } => {
             let outputs = app.infer(Some(&model), &decode(&inputs, &body)?)?;

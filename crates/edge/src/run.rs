@@ -286,7 +286,7 @@ async fn end_alarms(agent: &Arc<Agent>) {
         tokio::time::sleep(Duration::from_secs(1)).await;
         if agent.episodes.counts().0 > 0 {
             let keeper = agent.clone();
-            let _ = tokio::task::spawn_blocking(move || alarms::end(&keeper.episodes, &keeper.outbox, &keeper.clock)).await;
+            let _ = tokio::task::spawn_blocking(move || alarms::end(&keeper)).await;
         }
     }
 }

@@ -38,6 +38,8 @@ struct Kept {
     params: Map<String, Value>,
     place: String,
     scene: Drawn,
+    /// It has answered before: what began from then on is known by it.
+    answered: bool,
 }
 
 impl Kept {
@@ -52,11 +54,12 @@ impl Kept {
 pub struct Watches(BTreeMap<String, Kept>);
 
 impl Watches {
-    /// The answer to a frame: by an app of single pictures of this frame alone, by one of moving pictures with what it kept of the source.
-    /// Codes as those of a prediction; `input-not-taken` where the app takes no pictures.
-    pub fn answer(&mut self, app: &mut App, shot: &Shot) -> Result<AppOutput, AppError> {
+    /// The answer to a frame: by an app of single pictures of this frame alone, by one of moving pictures with what it kept of the source; and
+    /// whether that one has begun anew, so that it will never tell the end of what it found before. Codes as those of a prediction;
+    /// `input-not-taken` where the app takes no pictures.
+    pub fn answer(&mut self, app: &mut App, shot: &Shot) -> Result<(AppOutput, bool), AppError> {
         match app.manifest().input {
-            InputKind::Image => return app.predict_picture(shot.picture, shot.params, shot.place),
+            InputKind::Image => return Ok((app.predict_picture(shot.picture, shot.params, shot.place)?, false)),
             InputKind::Video => {}
             _ => return Err(AppError::new("input-not-taken", "the app takes no pictures")),
         }
@@ -69,6 +72,7 @@ impl Watches {
                 params: shot.params.clone(),
                 place: shot.place.to_owned(),
                 scene: shot.scene.clone(),
+                answered: false,
             },
         };
         if self.0.len() >= MOST
@@ -78,6 +82,9 @@ impl Watches {
         }
         let kept = self.0.entry(shot.source.to_owned()).or_insert(kept);
         kept.last = shot.at;
-        kept.watch.frame(app, shot.picture, shot.at.saturating_sub(kept.began)).map(AppOutput::from)
+        let output = kept.watch.frame(app, shot.picture, shot.at.saturating_sub(kept.began))?;
+        // A first frame that fails tells nobody that it is the first.
+        let anew = !std::mem::replace(&mut kept.answered, true);
+        Ok((output.into(), anew))
     }
 }
