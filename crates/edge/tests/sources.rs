@@ -21,8 +21,14 @@ use support::{Server, app};
 
 const PASSWORD: &str = "p@ss/w%rd";
 
+/// A tool that `make test` has found.
+#[expect(clippy::disallowed_methods, reason = "make test says in variables where the tests find their tools")]
+fn tool(variable: &str, what: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("set {variable} to {what}"))
+}
+
 fn ffmpeg() -> String {
-    std::env::var("TEST_FFMPEG").expect("set TEST_FFMPEG to what scripts/ffmpeg.sh prints")
+    tool("TEST_FFMPEG", "what scripts/ffmpeg.sh prints")
 }
 
 /// `GStreamer`'s RTSP server; ends with the value.
@@ -34,8 +40,7 @@ struct Cameras {
 impl Cameras {
     fn start(login: &[&str]) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let python = std::env::var("TEST_GSTREAMER")
-            .expect("set TEST_GSTREAMER to a Python that has GStreamer's RTSP server (gir1.2-gst-rtsp-server-1.0)");
+        let python = tool("TEST_GSTREAMER", "a Python that has GStreamer's RTSP server (gir1.2-gst-rtsp-server-1.0)");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rtsp/server.py");
         let mut command = Command::new(python);
         command.arg(script).arg(port.to_string()).args(login).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -424,9 +429,13 @@ async fn snapshots_are_asked_for_with_their_tag_and_a_folder_is_emptied_picture_
     let node = node(&server, json!([])).await;
     let folder = node.data.join("media/inbox");
     std::fs::create_dir_all(&folder).unwrap();
+    let waits = node.data.join("media/waits/1.png");
+    std::fs::create_dir_all(waits.parent().unwrap()).unwrap();
+    std::fs::write(&waits, picture(10)).unwrap();
     write(
         &node,
         json!([
+            json!({ "id": "waits", "kind": "folder", "address": "waits", "apps": [{ "app": "acme/stills" }, { "app": "acme/absent" }] }),
             bound("camera", "snapshot", &format!("http://admin:p%40ss%2Fw%25rd@127.0.0.1:{port}/picture")),
             bound("inbox", "folder", "inbox")
         ]),
@@ -451,6 +460,8 @@ async fn snapshots_are_asked_for_with_their_tag_and_a_folder_is_emptied_picture_
     assert!(inbox["apps"].as_array().unwrap().iter().all(|app| app["dropped"] == 0), "none is passed over: {inbox}");
     until("all are moved", async || folder.join("done/slow.png").exists().then_some(())).await;
     assert_eq!((std::fs::read_dir(folder.join("done")).unwrap().count(), folder.join("unreadable/no.png").exists()), (6, true));
+    let none = source(&node, "waits", "one app is missing", |source| source["fault"]["code"] == "app-not-running").await;
+    assert!(waits.exists() && none["apps"][1]["last"].is_null(), "it waits for all that are to see it: {none}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -475,6 +486,7 @@ async fn a_source_is_added_and_tried_on_the_nodes_page() {
         ("password", PASSWORD),
         ("rate", "5"),
         ("app", "acme/moves"),
+        ("app", "acme/gone"),
         ("scene:acme/moves", "{\"zones\":{\"fence\":[[0,0],[1,0],[1,1],[0,1]]}}"),
     ];
     // The client follows to the page that shows it.
@@ -483,6 +495,7 @@ async fn a_source_is_added_and_tried_on_the_nodes_page() {
     let source = source(&node, "belt-3", "answers", |source| source["apps"][0]["answered"].as_u64() > Some(10)).await;
     assert!(source["apps"][0]["last"]["error"].is_null(), "{source}");
     let (_, page) = node.get("/sources/belt-3").await.unwrap();
+    assert!(page.contains("value=\"acme/gone\" checked"), "what does not run now is not unbound by the next change: {page}");
     assert!(page.contains("3号皮带") && page.contains("fence") && !page.contains(PASSWORD) && !page.contains("admin"), "{page}");
     let (_, page) = node.get("/sources/belt-3?test=acme/moves").await.unwrap();
     assert!(page.contains("/sources/belt-3/picture?app=acme%2Fmoves") && page.contains("&quot;person&quot;"), "{page}");

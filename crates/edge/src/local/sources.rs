@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY};
 use actix_web::{HttpRequest, HttpResponse, web};
+use app_package::manifest::InputKind;
 use app_package::pipeline::Drawn;
 use image::{DynamicImage, RgbImage};
 use inference::draw;
@@ -18,10 +19,12 @@ use inference::output::AppOutput;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use super::body::body;
 use super::page::{STYLE, digest, language, safe};
 use super::words::words;
 use super::{ApiError, Shared};
 use crate::agent::Agent;
+use crate::apps::Running;
 use crate::fault::Fault;
 use crate::sources::config::{Binding, Kind, Login, Source};
 use crate::sources::live::{Fares, Live};
@@ -211,43 +214,53 @@ fn form(agent: &Agent, live: Option<&Live>, zh: bool) -> String {
     let rate = source.map_or(5.0, |source| source.rate);
     row("rate", t("每秒帧数", "Frames a second"), field("rate", "number", &rate.to_string(), "min=\"0.01\" max=\"30\" step=\"0.01\""));
     html.push_str("</dl>");
-    for running in agent.apps.all() {
-        let name = running.wanted.app();
-        let bound = source.and_then(|source| {
-            source.apps.iter().find(|binding| agent.apps.find(&binding.app).is_some_and(|a| a.wanted.id == running.wanted.id))
-        });
-        let scene = bound.map(|binding| serde_json::to_string(&binding.scene).unwrap_or_default()).unwrap_or_default();
-        let scene = if scene == "{}" { String::new() } else { scene };
-        let _ = write!(
-            html,
-            "<p><label><input type=\"checkbox\" name=\"app\" value=\"{name}\"{}> {} <code>{name}</code></label></p>",
-            if bound.is_some() { " checked" } else { "" },
-            safe(running.manifest.title.get(t("zh", "en"))),
-            name = safe(name)
-        );
-        let _ = write!(
-            html,
-            "<p><label class=\"soft\">{} <input name=\"place:{name}\" type=\"text\" value=\"{}\"></label></p>",
-            t("地点", "Place"),
-            safe(bound.map(|binding| binding.place.as_str()).unwrap_or_default()),
-            name = safe(name)
-        );
-        let drawn = !running.manifest.scene.zones.is_empty() || !running.manifest.scene.lines.is_empty();
-        if drawn {
-            let ids =
-                running.manifest.scene.zones.iter().map(|zone| &*zone.id).chain(running.manifest.scene.lines.iter().map(|line| &*line.id));
-            let _ = write!(
-                html,
-                "<p><label class=\"soft\">{} ({})<br><textarea name=\"scene:{name}\" rows=\"3\" cols=\"60\" placeholder='{{\"zones\":{{\"id\":[[0,0],[1,0],[1,1]]}}}}'>{}</textarea></label></p>",
-                t("区域与线，JSON，坐标 0–1", "Zones and lines, JSON, shares 0–1"),
-                safe(&ids.collect::<Vec<_>>().join(", ")),
-                safe(&scene),
-                name = safe(name)
-            );
-        }
+    let bindings = source.map(|source| &*source.apps).unwrap_or_default();
+    let running = agent.apps.all();
+    let runs = |binding: &Binding| agent.apps.find(&binding.app).map(|app| app.wanted.id.clone());
+    for app in running.iter().filter(|app| matches!(app.manifest.input, InputKind::Image | InputKind::Video)) {
+        let full = app.wanted.app();
+        let bound = bindings.iter().find(|binding| runs(binding).is_some_and(|id| id == app.wanted.id));
+        let alone = running.iter().filter(|other| other.wanted.app() == full).count() == 1;
+        let name = bound.map_or(if alone { full } else { &*app.wanted.id }, |binding| &*binding.app);
+        choice(&mut html, name, Some(app), bound, zh);
+    }
+    // One that does not run now is still bound.
+    for binding in bindings.iter().filter(|binding| runs(binding).is_none()) {
+        choice(&mut html, &binding.app, None, Some(binding), zh);
     }
     let _ = write!(html, "<p><button>{}</button></p></form>", t("保存", "Save"));
     html
+}
+
+/// The fields of an app that may see a source.
+fn choice(html: &mut String, name: &str, app: Option<&Arc<Running>>, bound: Option<&Binding>, zh: bool) {
+    let t = |chinese: &'static str, english: &'static str| if zh { chinese } else { english };
+    let title = app.map_or(t("未运行", "Does not run"), |app| app.manifest.title.get(t("zh", "en")));
+    let name = safe(name);
+    let _ = write!(
+        html,
+        "<p><label><input type=\"checkbox\" name=\"app\" value=\"{name}\"{}> {} <code>{name}</code></label></p>\
+         <p><label class=\"soft\">{} <input name=\"place:{name}\" type=\"text\" value=\"{}\"></label></p>",
+        if bound.is_some() { " checked" } else { "" },
+        safe(title),
+        t("地点", "Place"),
+        safe(bound.map(|binding| binding.place.as_str()).unwrap_or_default()),
+    );
+    let scene = bound.map(|binding| &binding.scene).filter(|scene| **scene != Drawn::default());
+    let scene = scene.map(|scene| serde_json::to_string(scene).unwrap_or_default()).unwrap_or_default();
+    let ids: Vec<&str> = app.map_or_else(Vec::new, |app| {
+        let scene = &app.manifest.scene;
+        scene.zones.iter().map(|zone| &*zone.id).chain(scene.lines.iter().map(|line| &*line.id)).collect()
+    });
+    if !ids.is_empty() || !scene.is_empty() {
+        let _ = write!(
+            html,
+            "<p><label class=\"soft\">{} ({})<br><textarea name=\"scene:{name}\" rows=\"3\" cols=\"60\" placeholder='{{\"zones\":{{\"id\":[[0,0],[1,0],[1,1]]}}}}'>{}</textarea></label></p>",
+            t("区域与线，JSON，坐标 0–1", "Zones and lines, JSON, shares 0–1"),
+            safe(&ids.join(", ")),
+            safe(&scene),
+        );
+    }
 }
 
 fn known(agent: &Agent, id: &str) -> Result<Arc<Live>, ApiError> {
@@ -330,8 +343,6 @@ pub(super) async fn picture(request: HttpRequest, agent: Shared, path: web::Path
     Ok(HttpResponse::Ok().content_type("image/jpeg").body(jpeg))
 }
 
-type Fields = web::Form<Vec<(String, String)>>;
-
 fn invalid(why: impl Into<String>) -> ApiError {
     ApiError::bad("source-invalid", why)
 }
@@ -360,7 +371,7 @@ fn read(fields: &[(String, String)]) -> Result<(Source, Option<Login>), ApiError
     };
     let (user, password) = (field("user"), fields.iter().find(|(key, _)| key == "password").map(|(_, p)| p.as_str()).unwrap_or_default());
     let typed = !user.is_empty() || !password.is_empty();
-    Ok((source, typed.then(|| Login { user: user.to_owned(), password: password.to_owned() })))
+    Ok((source, typed.then(|| Login { user: user.to_owned(), password: password.to_owned(), camera: String::new() })))
 }
 
 /// A path that stays in its folder, by its words.
@@ -378,8 +389,12 @@ where
 }
 
 /// `POST /sources`: adds a source, or changes it.
-pub(super) async fn save(agent: Shared, fields: Fields) -> Result<HttpResponse, ApiError> {
+pub(super) async fn save(request: HttpRequest, agent: Shared, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+    let body = body(&request, payload).await?;
+    let text = std::str::from_utf8(&body.bytes).map_err(|e| invalid(e.to_string()))?;
+    let fields = web::Query::<Vec<(String, String)>>::from_query(text).map_err(|e| invalid(e.to_string()))?;
     let (source, login) = read(&fields)?;
+    drop(body);
     for binding in &source.apps {
         let running = agent.apps.find(&binding.app);
         if let Some(why) = running.and_then(|running| running.manifest.scene.refusal(&binding.scene)) {
@@ -442,7 +457,11 @@ mod tests {
         let (source, login) = read(&fields).unwrap();
         assert_eq!((source.address.as_str(), source.rate, source.apps.len()), ("rtsp://h/1", 2.5, 1));
         assert_eq!((source.apps[0].place.as_str(), source.apps[0].scene.zones["a"].len()), ("机头", 3));
-        assert_eq!(login, Some(Login { user: "u".into(), password: " p ".into() }), "spaces may belong to a password");
+        assert_eq!(
+            login,
+            Some(Login { user: "u".into(), password: " p ".into(), camera: String::new() }),
+            "spaces may belong to a password"
+        );
         let wrong = |key: &str, value: &str| {
             let fields: Vec<_> = fields.iter().map(|(k, v)| (k.clone(), if k == key { value.to_owned() } else { v.clone() })).collect();
             read(&fields).unwrap_err().to_string()

@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 use app_package::manifest::InputKind;
 use serde_json::{Map, Value, json};
 
-use super::config::Binding;
-use super::live::{Fares, Frame, Live, OLDEST};
+use super::config::{Binding, Kind, Source};
+use super::live::{Fares, Frame, Live, OLDEST, Standing};
 use crate::agent::Agent;
+use crate::alarms::ANEW;
 use crate::apps::Running;
 use crate::fault::Fault;
 use crate::local::{INFERENCE, raise, words};
 use crate::wire::Request;
 
-/// Time without a frame after which a source that has failed is lost to its apps, and after which they are told so again: shorter than an alarm
-/// goes on without being seen.
+/// Time without a frame after which a source that has failed is lost to its apps, and after which they are told again that they see nothing:
+/// shorter than an alarm goes on without being seen.
 const LOST: Duration = Duration::from_secs(5);
 
 /// Shows frames to an app for as long as the source lives.
@@ -29,21 +30,34 @@ pub async fn feed(agent: Arc<Agent>, live: Arc<Live>, binding: Binding, fares: A
         match tokio::time::timeout(LOST, frames.changed()).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return,
-            Err(_) if live.standing().fault.is_some() => {
+            Err(_) => {
                 // What was found in the last picture holds no more.
-                fares.note(cannot_see(&agent, &live, &binding, "lost").await);
+                if let Some(why) = blind(&live.standing()) {
+                    fares.note(cannot_see(&agent, &live, &binding, why).await);
+                }
                 continue;
             }
-            Err(_) => continue,
         }
         let Some(frame) = frames.borrow_and_update().clone() else { continue };
         let missed = frame.number.saturating_sub(fares.seen.load(Ordering::Relaxed) + 1);
         fares.dropped.fetch_add(missed, Ordering::Relaxed);
         let answer = look(&agent, &live, &binding, &fares, &frame).await;
         if let Some(answer) = answer {
+            let found = answer.is_ok() && frame.unusable().is_none();
             fares.note(answer);
+            // Who sees the count sees what is counted.
+            fares.answered.fetch_add(u64::from(found), Ordering::Release);
         }
         fares.seen.store(frame.number, Ordering::Relaxed);
+    }
+}
+
+/// Why a source that gives no frame shows nothing. Pictures of a folder that wait for an app are there.
+fn blind(standing: &Standing) -> Option<&'static str> {
+    match &standing.fault {
+        Some(fault) if fault.code == NOT_RUNNING => None,
+        Some(_) => Some("lost"),
+        None => standing.troubles.iter().find(|trouble| trouble.blinds()).map(|trouble| trouble.as_str()),
     }
 }
 
@@ -61,10 +75,33 @@ fn fault(code: &'static str, message: String) -> Fault {
     Fault::new(code, "source", message)
 }
 
+/// Code where an app does not run here.
+pub const NOT_RUNNING: &str = "app-not-running";
+/// Codes of what passes: the app did not look at the picture, and will look at it later.
+const PASSES: [&str; 3] = [NOT_RUNNING, "app-busy", "app-restarting"];
+
+/// Why pictures that can wait are not shown yet: not all apps that are to see them run, or there is none. Code `app-not-running`.
+pub fn waits(agent: &Agent, source: &Source) -> Option<Fault> {
+    let missing = source.apps.iter().find(|binding| agent.apps.find(&binding.app).is_none());
+    match missing {
+        Some(binding) => Some(not_running(&binding.app)),
+        None if source.apps.is_empty() => Some(fault(NOT_RUNNING, "no app looks at this source".to_owned())),
+        None => None,
+    }
+}
+
+/// Whether an app did not come to the last picture.
+pub fn passed_over(fares: &Fares) -> bool {
+    fares.last().is_some_and(|last| last.is_err_and(|fault| PASSES.contains(&&*fault.code)))
+}
+
+fn not_running(app: &str) -> Fault {
+    fault(NOT_RUNNING, format!("no app {app:?} runs here"))
+}
+
 /// The app that a binding names, with what is drawn for it. Codes `app-not-running`, `input-not-taken`, `scene-invalid`.
 fn app(agent: &Agent, binding: &Binding) -> Result<Arc<Running>, Fault> {
-    let running = agent.apps.find(&binding.app);
-    let running = running.ok_or_else(|| fault("app-not-running", format!("no app {:?} runs here", binding.app)))?;
+    let running = agent.apps.find(&binding.app).ok_or_else(|| not_running(&binding.app))?;
     if !matches!(running.manifest.input, InputKind::Image | InputKind::Video) {
         return Err(fault("input-not-taken", format!("{} takes no pictures", running.wanted.app())));
     }
@@ -76,7 +113,8 @@ fn app(agent: &Agent, binding: &Binding) -> Result<Arc<Running>, Fault> {
 
 /// One frame; `None` where it is too old to be looked at.
 async fn look(agent: &Arc<Agent>, live: &Live, binding: &Binding, fares: &Fares, frame: &Frame) -> Option<Result<Value, Fault>> {
-    if frame.received.elapsed() > OLDEST {
+    // Pictures of a folder are not live: none is passed over.
+    if frame.received.elapsed() > OLDEST && live.source.kind != Kind::Folder {
         fares.late.fetch_add(1, Ordering::Relaxed);
         return None;
     }
@@ -110,8 +148,9 @@ async fn look(agent: &Arc<Agent>, live: &Live, binding: &Binding, fares: &Fares,
         Err(fault) => return Some(Err(fault)),
     };
     output.extend(about(live, frame));
-    fares.answered.fetch_add(1, Ordering::Relaxed);
-    output.extend(raise(agent, &running, &live.source.id, &output).await);
+    let raised = raise(agent, &running, &live.source.id, &output).await;
+    output.remove(ANEW);
+    output.extend(raised);
     Some(Ok(Value::Object(output)))
 }
 
@@ -129,13 +168,44 @@ fn about(live: &Live, frame: &Frame) -> Map<String, Value> {
     about
 }
 
-/// The alarm of an app of safety class that sees nothing.
+/// The alarm of an app of safety class that sees nothing. It names no source, as an answer to a frame does: what goes on in the picture is not
+/// seen to go on.
 fn camera_blind(live: &Live, why: &str) -> Map<String, Value> {
     let name = live.source.title();
     let text = json!({
         "zh": format!("{name}：画面不可用（{}），安全应用无法判断", words(&format!("picture-{why}"), true).unwrap_or_default()),
         "en": format!("{name}: the picture is {why}; the safety app cannot judge by it"),
     });
-    let alarms = json!([{ "rule": "camera-blind", "level": "warning", "text": text }]);
-    Map::from_iter([("source".to_owned(), json!(live.source.id)), ("alarms".to_owned(), alarms)])
+    Map::from_iter([("alarms".to_owned(), json!([{ "rule": "camera-blind", "level": "warning", "text": text }]))])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::health::Trouble;
+    use super::*;
+
+    #[test]
+    fn a_source_without_frames_is_lost_or_still_shows_nothing() {
+        let standing = |code: Option<&'static str>, troubles: &[Trouble]| Standing {
+            fault: code.map(|code| fault(code, String::new())),
+            troubles: troubles.to_vec(),
+            ..Standing::default()
+        };
+        assert_eq!(blind(&standing(None, &[])), None);
+        assert_eq!(blind(&standing(Some("source-silent"), &[Trouble::Black])), Some("lost"));
+        assert_eq!(blind(&standing(None, &[Trouble::Moved, Trouble::Frozen])), Some("frozen"));
+        assert_eq!(blind(&standing(None, &[Trouble::Dark])), None);
+        assert_eq!(blind(&standing(Some(NOT_RUNNING), &[])), None);
+    }
+
+    #[test]
+    fn only_what_passes_keeps_a_picture() {
+        let after = |last: Result<Value, Fault>| {
+            let fares = Fares::default();
+            fares.note(last);
+            passed_over(&fares)
+        };
+        assert!(!passed_over(&Fares::default()) && !after(Ok(json!({}))) && !after(Err(fault("engine-failed", String::new()))));
+        assert!(PASSES.into_iter().all(|code| after(Err(fault(code, String::new())))));
+    }
 }

@@ -1,7 +1,8 @@
 //! The node's file of sources, `sources.json` in the data folder, and the passwords of cameras beside it in `source-logins.json`.
 //!
-//! Invariants: the file of sources holds no password: one that stands in an address (`rtsp://user:password@…`) is moved to the other file, which
-//! only this user may read and which nothing shows again. A fault names its place in the file, and keeps no other source from running.
+//! Invariants: the file of sources holds no password once all of it is taken: one that stands in an address (`rtsp://user:password@…`) is moved to
+//! the other file, which only this user may read and which nothing shows again; a password goes to the camera that it was given for, and to no
+//! other. A fault names its place in the file, quotes no address, and keeps no other source from running.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ const LOGINS: &str = "source-logins.json";
 /// Largest file, in bytes.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 /// Most sources of a node.
-pub const MOST: usize = 64;
+const MOST: usize = 64;
 /// Most apps of one source.
 const MOST_APPS: usize = 32;
 /// Longest name or address, in bytes.
@@ -149,11 +150,20 @@ impl Source {
 }
 
 /// Name and password of a camera.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     pub user: String,
     pub password: String,
+    /// Scheme, host and port of the camera; empty until it is [`put`].
+    pub camera: String,
+}
+
+/// The camera of an address, as a [`Login`] names it; none on this machine.
+fn camera(source: &Source) -> Option<String> {
+    let url = Url::parse(&source.address).ok().filter(|_| !source.kind.is_local())?;
+    let port = url.port_or_known_default().unwrap_or(554);
+    Some(format!("{}://{}:{port}", url.scheme(), url.host_str()?))
 }
 
 impl std::fmt::Debug for Login {
@@ -172,15 +182,23 @@ pub struct Settings {
 }
 
 fn invalid(place: &str, why: impl std::fmt::Display) -> Fault {
-    let why: String = why.to_string().chars().take(300).collect();
+    let mut why: String = why.to_string().chars().take(300).collect();
+    // The parser quotes what it does not take, and an address may hold a password.
+    if why.contains("://") || why.contains('@') {
+        "has not the form of a source".clone_into(&mut why);
+    }
     Fault::new("source-invalid", "source", format!("{FILE}: {place}: {why}"))
 }
 
 /// Reads both files; without them there are no sources. Passwords in addresses are moved. Code `source-invalid` for each source that is not
 /// taken; the error is of a file that cannot be read at all.
 pub fn load(data: &Path) -> Result<Settings, Fault> {
-    let logins = files::read_json(&data.join(LOGINS))?.unwrap_or_default();
-    let mut settings = Settings { logins, ..Settings::default() };
+    let logins: Option<BTreeMap<String, Login>> = files::read_json(&data.join(LOGINS)).map_err(|fault| {
+        // The parser quotes what it does not take.
+        let wrong = || Fault::new("state-unreadable", "source", format!("{LOGINS} is not as it should be"));
+        if fault.code == "state-unreadable" { wrong() } else { fault }
+    })?;
+    let mut settings = Settings { logins: logins.unwrap_or_default(), ..Settings::default() };
     let Some(bytes) = files::read_bounded(&data.join(FILE), MAX_FILE)? else { return Ok(settings) };
     // The parser names line and column.
     let file: Value = serde_json::from_slice(&bytes).map_err(|e| invalid("the file", e))?;
@@ -201,7 +219,7 @@ pub fn load(data: &Path) -> Result<Settings, Fault> {
                     Some((key, why)) => settings.faults.push(invalid(&format!("{place}.{key}"), why)),
                     None if settings.sources.len() == MOST => settings.faults.push(invalid(&place, format!("at most {MOST} sources"))),
                     None => {
-                        settings.logins.extend(login.map(|login| (source.id.clone(), login)));
+                        keep(&mut settings.logins, &source, login);
                         settings.sources.push(source);
                     }
                 }
@@ -228,29 +246,38 @@ pub fn save(data: &Path, settings: &Settings) -> Result<(), Fault> {
     files::write_json(&data.join(FILE), &json!({ "sources": settings.sources }))
 }
 
-/// Puts a source in the place of the one with its id, or adds it. Without a login the known one stays while the host is the same. Code
+/// Notes the login of a source; without one, or with half of one, the known one holds while the camera is the same.
+fn keep(logins: &mut BTreeMap<String, Login>, source: &Source, login: Option<Login>) {
+    let known = logins.remove(&source.id);
+    let Some(camera) = camera(source) else { return };
+    // A password is for its camera: who moves the source to another host must not have it sent there.
+    let known = known.filter(|known| known.camera == camera);
+    let login = match login {
+        Some(typed) => {
+            let known = known.unwrap_or_default();
+            let or = |typed: String, known: String| if typed.is_empty() { known } else { typed };
+            Some(Login { user: or(typed.user, known.user), password: or(typed.password, known.password), camera })
+        }
+        None => known,
+    };
+    logins.extend(login.map(|login| (source.id.clone(), login)));
+}
+
+/// Puts a source in the place of the one with its id, or adds it. Without a login the known one stays while the camera is the same. Code
 /// `source-invalid`.
 pub fn put(settings: &mut Settings, mut source: Source, login: Option<Login>) -> Result<(), Fault> {
     let login = split(&mut source).or(login);
     if let Some((key, why)) = source.refusal() {
         return Err(Fault::new("source-invalid", "source", format!("{key}: {why}")));
     }
-    let host = |address: &str| Url::parse(address).ok().and_then(|url| Some((url.host_str()?.to_owned(), url.port())));
     let full = settings.sources.len() >= MOST;
     let former = settings.sources.iter_mut().find(|other| other.id == source.id);
-    match login {
-        Some(login) => {
-            settings.logins.insert(source.id.clone(), login);
-        }
-        // A password is for its camera: who moves the source to another host must not have it sent there.
-        None if former.as_ref().is_some_and(|former| host(&former.address) != host(&source.address)) => {
-            settings.logins.remove(&source.id);
-        }
-        None => {}
+    if former.is_none() && full {
+        return Err(Fault::new("source-invalid", "source", format!("at most {MOST} sources")));
     }
+    keep(&mut settings.logins, &source, login);
     match former {
         Some(former) => *former = source,
-        None if full => return Err(Fault::new("source-invalid", "source", format!("at most {MOST} sources"))),
         None => settings.sources.push(source),
     }
     Ok(())
@@ -262,7 +289,7 @@ fn split(source: &mut Source) -> Option<Login> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
     }
-    let login = Login { user: decoded(url.username()), password: decoded(url.password().unwrap_or_default()) };
+    let login = Login { user: decoded(url.username()), password: decoded(url.password().unwrap_or_default()), camera: String::new() };
     url.set_password(None).ok()?;
     url.set_username("").ok()?;
     source.address = url.to_string();
@@ -303,7 +330,8 @@ mod tests {
         let settings =
             loaded(&dir, &json!([{ "id": "belt-3", "kind": "rtsp", "address": "rtsp://admin:p%40ss%2Fw%25@10.0.0.9:554/live?ch=1" }]));
         assert_eq!(settings.sources[0].address, "rtsp://10.0.0.9:554/live?ch=1");
-        assert_eq!(settings.logins["belt-3"], Login { user: "admin".into(), password: "p@ss/w%".into() });
+        let camera = "rtsp://10.0.0.9:554".to_owned();
+        assert_eq!(settings.logins["belt-3"], Login { user: "admin".into(), password: "p@ss/w%".into(), camera });
         let file = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
         assert!(!file.contains("p@ss") && !file.contains("p%40") && !file.contains("admin"), "{file}");
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(dir.path().join(LOGINS)).unwrap().permissions());
@@ -347,11 +375,39 @@ mod tests {
     fn a_password_does_not_follow_its_source_to_another_host() {
         let mut settings = Settings::default();
         let source = |address: &str| serde_json::from_value(json!({ "id": "a", "kind": "rtsp", "address": address })).unwrap();
-        let login = Login { user: "u".into(), password: "p".into() };
-        put(&mut settings, source("rtsp://one/1"), Some(login.clone())).unwrap();
-        put(&mut settings, source("rtsp://one/2"), None).unwrap();
-        assert_eq!(settings.logins.get("a"), Some(&login));
-        put(&mut settings, source("rtsp://two/2"), None).unwrap();
-        assert_eq!((settings.logins.len(), settings.sources.len()), (0, 1));
+        let login = |user: &str, password: &str| Some(Login { user: user.into(), password: password.into(), camera: String::new() });
+        let known = |settings: &Settings| settings.logins.get("a").map(|login| (login.user.clone(), login.password.clone()));
+        let first = Some(("u".to_owned(), "p".to_owned()));
+        put(&mut settings, source("rtsp://one/1"), login("u", "p")).unwrap();
+        put(&mut settings, source("rtsp://one:554/2"), None).unwrap();
+        assert_eq!(known(&settings), first);
+        // The form does not show the name: a new password alone is for the known one.
+        put(&mut settings, source("rtsp://one/2"), login("", "new")).unwrap();
+        assert_eq!(known(&settings), Some(("u".to_owned(), "new".to_owned())));
+        for other in ["rtsp://two/2", "rtsp://one:8554/2"] {
+            let mut settings = settings.clone();
+            put(&mut settings, source(other), None).unwrap();
+            assert_eq!((settings.logins.len(), settings.sources.len()), (0, 1), "{other}");
+            put(&mut settings, source("rtsp://one/2"), None).unwrap();
+            assert_eq!(known(&settings), None, "it does not come back");
+        }
+        // By hand neither.
+        let dir = Scratch::new();
+        loaded(&dir, &json!([{ "id": "a", "kind": "rtsp", "address": "rtsp://u:p@one/1" }]));
+        assert_eq!(known(&loaded(&dir, &json!([{ "id": "a", "kind": "rtsp", "address": "rtsp://one/2" }]))), first);
+        assert_eq!(known(&loaded(&dir, &json!([{ "id": "a", "kind": "rtsp", "address": "rtsp://two/1" }]))), None);
+        assert_eq!(known(&loaded(&dir, &json!([{ "id": "a", "kind": "snapshot", "address": "http://one/1" }]))), None);
+    }
+
+    #[test]
+    fn a_fault_quotes_no_address() {
+        let dir = Scratch::new();
+        for wrong in [json!(["rtsp://admin:secret@h/1"]), json!([{ "id": "a", "kind": "rtsp admin:secret@h", "address": "x" }])] {
+            let settings = loaded(&dir, &wrong);
+            assert!(settings.faults.len() == 1 && !format!("{:?}", settings.faults).contains("secret"), "{:?}", settings.faults);
+        }
+        std::fs::write(dir.path().join(LOGINS), r#"{"a": "secret"}"#).unwrap();
+        let fault = load(dir.path()).unwrap_err();
+        assert!(fault.code == "state-unreadable" && !fault.message.contains("secret"), "{fault:?}");
     }
 }

@@ -1,11 +1,11 @@
 //! A confined ffmpeg that only decodes: a stream or a file on its standard input, frames as PPM on its standard output.
 //!
-//! Invariants: it has no network, no other files and no second process (`inference::sandbox`); nothing that is secret is in its arguments. Each
-//! frame says its own size, so that nothing is misread when a camera changes. It ends with the [`Decoder`] and with the agent, whose pipes it
-//! holds.
+//! Invariants: it has no network, no other files and no second process (`inference::sandbox`), but where the kernel cannot confine it and
+//! `--allow-unconfined` has it run all the same; nothing that is secret is in its arguments. Each frame says its own size, so that nothing is
+//! misread when a camera changes. It ends with the [`Decoder`] and with the agent, whose pipes it holds.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -104,6 +104,8 @@ fn arguments(input: &Input, rate: f64) -> Vec<String> {
     let mut all: Vec<String> = ["-nostdin", "-hide_banner", "-loglevel", "error", "-threads", "1"].map(str::to_owned).to_vec();
     let mut add = |words: &[&str]| all.extend(words.iter().map(|word| (*word).to_owned()));
     add(&["-max_pixels", &MAX_PIXELS.to_string()]);
+    // A file may be a list of others, or of addresses: it leads nowhere, also where nothing confines ffmpeg.
+    add(&["-protocol_whitelist", "fd,pipe"]);
     match input {
         // Little is read ahead to learn what the stream is: the camera has told it.
         Input::Stream(codec) => {
@@ -202,7 +204,8 @@ async fn listen(stderr: ChildStderr, said: Arc<Mutex<String>>) {
 pub struct Frames(BufReader<ChildStdout>);
 
 impl Frames {
-    /// The next frame; `None` at the end. Code `decoder-failed` for what is no frame.
+    /// The next frame; `None` at the end. Code `decoder-failed` for what is no frame, without words where the decoder ended within one:
+    /// [`Decoder::why`] has them.
     pub async fn next(&mut self) -> Result<Option<Pixels>, Fault> {
         ppm(&mut self.0).await
     }
@@ -210,7 +213,9 @@ impl Frames {
 
 /// Reads one binary PPM of 8 bits as ffmpeg writes it: `P6`, width and height, 255, each with a line end, then the pixels.
 async fn ppm(reader: &mut (impl AsyncRead + AsyncBufReadExt + Unpin)) -> Result<Option<Pixels>, Fault> {
-    let broken = |e: std::io::Error| fault(e.to_string());
+    // That it ended within a frame says nothing: its own words do.
+    let ended = |e: &std::io::Error| e.kind() == std::io::ErrorKind::UnexpectedEof;
+    let broken = |e: std::io::Error| fault(if ended(&e) { String::new() } else { e.to_string() });
     let wrong = || fault("what came out of the decoder is no frame");
     let mut lines = [const { Vec::new() }; 3];
     for line in &mut lines {
@@ -229,12 +234,6 @@ async fn ppm(reader: &mut (impl AsyncRead + AsyncBufReadExt + Unpin)) -> Result<
     let mut rgb = vec![0; pixels * 3];
     reader.read_exact(&mut rgb).await.map_err(broken)?;
     Ok(Some(Pixels { width, height, rgb }))
-}
-
-/// The ffmpeg to start. Code `decoder-missing` where there is none.
-pub fn found(ffmpeg: Option<&Path>) -> Result<PathBuf, Fault> {
-    let missing = "no ffmpeg: install it (version 6 or newer), or name it with --ffmpeg";
-    ffmpeg.map(Path::to_owned).ok_or_else(|| Fault::new("decoder-missing", "source", missing))
 }
 
 #[cfg(test)]
@@ -261,6 +260,18 @@ mod tests {
             "P6 1 1 255 XYZ",
         ] {
             assert!(read(wrong.as_bytes()).await.is_err(), "{wrong:?}");
+        }
+        assert_eq!(read(b"P6\n1 1\n255\nXY").await.unwrap_err().message, "");
+    }
+
+    #[test]
+    fn what_is_read_leads_to_no_other_file_or_address() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        for input in [Input::Stream(Codec::H264), Input::File(file)] {
+            let all = arguments(&input, 5.0);
+            let at = |word: &str| all.iter().position(|one| one == word).unwrap();
+            assert_eq!(all[at("-protocol_whitelist") + 1], "fd,pipe");
+            assert!(at("-protocol_whitelist") < at("-i"), "{all:?}");
         }
     }
 }

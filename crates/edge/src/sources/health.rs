@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use super::decoder::Pixels;
 
-pub const WIDTH: usize = 160;
-pub const HEIGHT: usize = 90;
+const WIDTH: usize = 160;
+const HEIGHT: usize = 90;
 /// Grey levels of a picture.
 const COUNT: f64 = 14_400.0;
 
 /// Time for which a new camera only learns.
-pub const LEARNS: Duration = Duration::from_hours(1);
+const LEARNS: Duration = Duration::from_hours(1);
 /// Share by which a baseline follows the picture, each second: half of a change is in it after an hour.
 const FOLLOWS: f64 = 0.000_2;
 /// A share of pixels darker than this (of 255, 0.10) is black.
@@ -224,7 +224,7 @@ impl Edges {
 struct Usual {
     edges: f64,
     sharpness: f64,
-    /// The picture that the places of apps were drawn on, or the first one.
+    /// The first picture in the light.
     reference: Edges,
 }
 
@@ -285,7 +285,8 @@ impl Judge {
                 usual.edges += (figures.edges - usual.edges) * part;
                 usual.sharpness += (figures.sharpness - usual.sharpness) * part;
             }
-        } else if !black {
+        } else if !black && figures.p95 >= DARK {
+            // Of a camera that began in the dark any picture in the light would be another than that one.
             self.usual = Some(Usual { edges: figures.edges, sharpness: figures.sharpness, reference: Edges::of(grey) });
         }
         self.last = Some(grey.clone());

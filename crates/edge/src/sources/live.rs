@@ -148,24 +148,37 @@ impl Live {
 
     /// Puts a frame into the slot, in the place of the one before; gives its number. Whether it can be trusted is judged once a second.
     pub fn show(&self, pixels: Pixels, received: Instant) -> u64 {
+        let troubles = self.judge(&pixels, received);
+        let number = self.decoded.fetch_add(1, Ordering::Relaxed) + 1;
+        let frame = Frame { number, received, time: self.clock.now(), pixels, troubles };
+        self.frames.send_replace(Some(Arc::new(frame)));
+        number
+    }
+
+    /// The camera says that it still shows the newest frame: no app looks again, but a picture that stands still is told.
+    pub fn still(&self, received: Instant) {
+        if let Some(frame) = self.newest() {
+            self.judge(&frame.pixels, received);
+        }
+    }
+
+    /// Gives what is wrong with a picture of the source, which runs. Judged once a second.
+    fn judge(&self, pixels: &Pixels, received: Instant) -> Vec<Trouble> {
         let (troubles, learns) = {
             let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
             // Pictures of a folder are of no one camera.
             let judged = self.source.kind != Kind::Folder;
             if judged && (health.judge.is_new() || received.saturating_duration_since(health.looked) >= LOOK) {
                 health.looked = received;
-                let grey = grey(&pixels);
+                let grey = grey(pixels);
                 health.judge.look(&grey, received);
             }
             (health.judge.troubles().collect::<Vec<_>>(), judged && health.judge.learns(received))
         };
-        let number = self.decoded.fetch_add(1, Ordering::Relaxed) + 1;
         self.set(|standing| {
             (standing.fault, standing.learns) = (None, learns);
             standing.troubles.clone_from(&troubles);
         });
-        let frame = Frame { number, received, time: self.clock.now(), pixels, troubles };
-        self.frames.send_replace(Some(Arc::new(frame)));
-        number
+        troubles
     }
 }

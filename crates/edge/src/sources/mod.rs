@@ -29,7 +29,6 @@ mod stills;
 
 use config::{Kind, Settings};
 use decoder::Tools;
-pub use health::Trouble;
 use live::Live;
 
 /// Time between two looks whether the files have been changed by hand.
@@ -93,7 +92,8 @@ impl Sources {
     }
 }
 
-/// How long to wait before a source is begun anew after so many failures: 1, 2, 4 … 60 s, ±20 %.
+/// How long to wait before a source is begun anew after so many failures: 1, 2, 4 … 60 s, ±20 %. [`crate::model::backoff`] may wait for half
+/// only, so that a fleet does not come back at once: a camera has no fleet.
 fn pause(failures: u32, refused: bool, spread: u64) -> Duration {
     if refused {
         let [first, later] = REFUSED;
@@ -191,18 +191,17 @@ async fn keep(agent: Arc<Agent>, live: Arc<Live>) {
 }
 
 async fn once(agent: &Arc<Agent>, live: &Arc<Live>) -> Fault {
-    let data = &agent.config.data;
     match live.source.kind {
         Kind::Snapshot => stills::snapshot(live).await,
-        Kind::Folder => stills::folder(live, data).await,
+        Kind::Folder => stills::folder(agent, live).await,
         kind @ (Kind::Rtsp | Kind::File) => {
-            let ffmpeg = match decoder::found(agent.config.ffmpeg.as_deref()) {
-                Ok(ffmpeg) => ffmpeg,
-                Err(fault) => return fault,
-            };
             let config = &agent.config;
+            let Some(ffmpeg) = config.ffmpeg.clone() else {
+                let missing = "no ffmpeg: install it (version 6 or newer), or name it with --ffmpeg";
+                return Fault::new("decoder-missing", "source", missing);
+            };
             let tools = Tools { exe: config.exe.clone(), ffmpeg, allow_unconfined: config.allow_unconfined };
-            if kind == Kind::Rtsp { rtsp::run(live, &tools).await } else { file::run(live, &tools, data).await }
+            if kind == Kind::Rtsp { rtsp::run(live, &tools).await } else { file::run(live, &tools, &config.data).await }
         }
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! Invariants: the camera is read whether the decoder keeps up or not, so that nothing grows old in buffers of the network; what the decoder
 //! does not take is bounded, and when it is too much or too old all of it goes, up to the next picture that needs none before it.
+//!
+//! What is not bounded by bytes: retina keeps an answer of any `Content-Length`, and a picture of the stream that does not end, as long as they
+//! come. Their time is bounded ([`ANSWER`], [`QUIET`]), so that a camera that means harm takes as much memory as its line carries in that.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -25,6 +28,11 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Stream that waits for the decoder: at most so old, and so many bytes.
 const OLDEST: Duration = Duration::from_secs(1);
 const MAX_WAITING: usize = 16 << 20;
+
+/// Longest time without a picture in the stream, whatever the rate: one that does not end is kept in memory.
+const QUIET: Duration = Duration::from_secs(10);
+/// Shortest time between two changes of the picture's size: each starts a decoder.
+const CHANGES: Duration = Duration::from_secs(1);
 
 /// Longest time without a frame.
 pub fn silence(rate: f64) -> Duration {
@@ -68,17 +76,22 @@ async fn watch(live: &Arc<Live>, tools: &Tools) -> Result<std::convert::Infallib
     let mut size = dimensions(&stream, number);
     let mut feed = Feed::start(live, tools, codec)?;
     let silence = silence(live.source.rate);
+    let (mut heard, mut changed) = (Instant::now(), None::<Instant>);
     loop {
-        let until = feed.shown() + silence;
+        let until = (feed.shown() + silence).min(heard + QUIET);
         tokio::select! {
             item = stream.next() => match item {
                 None => return Err(unreachable("the camera has ended the stream")),
                 Some(Err(error)) => return Err(refused(&error)),
                 Some(Ok(CodecItem::VideoFrame(frame))) if frame.stream_id() == number => {
+                    heard = Instant::now();
                     let now = dimensions(&stream, number);
                     if frame.has_new_parameters() && size.is_some() && now != size {
                         // A decoder is started for one size: its frames would else be scaled as the first ones.
                         tracing::info!(source = live.source.id, ?size, ?now, "the camera has changed its picture");
+                        if changed.replace(heard).is_some_and(|before| heard.saturating_duration_since(before) < CHANGES) {
+                            return Err(unreachable("the camera changes its picture again and again"));
+                        }
                         feed = Feed::start(live, tools, codec)?;
                     }
                     size = now.or(size);
@@ -86,9 +99,15 @@ async fn watch(live: &Arc<Live>, tools: &Tools) -> Result<std::convert::Infallib
                 }
                 Some(Ok(_)) => {}
             },
-            ended = feed.advance() => return Err(ended),
-            () = tokio::time::sleep_until(until.into()) => if feed.shown() + silence <= Instant::now() {
-                return Err(Fault::new("source-silent", "source", format!("no frame for {} s", silence.as_secs())));
+            ended = feed.advance() => return Err(feed.why(ended).await),
+            () = tokio::time::sleep_until(until.into()) => {
+                let now = Instant::now();
+                if heard + QUIET <= now {
+                    return Err(Fault::new("source-silent", "source", format!("no picture in the stream for {} s", QUIET.as_secs())));
+                }
+                if feed.shown() + silence <= now {
+                    return Err(Fault::new("source-silent", "source", format!("no frame for {} s", silence.as_secs())));
+                }
             }
         }
     }
@@ -126,9 +145,12 @@ async fn open(live: &Live) -> Result<(Demuxed, usize, Codec), Fault> {
     Ok((playing.demuxed().map_err(|e| refused(&e))?, number, codec))
 }
 
+/// How the reader of a decoder's frames ended.
+type Ended = Result<Fault, tokio::task::JoinError>;
+
 /// What lies between camera and decoder.
 struct Feed {
-    decoder: Option<Decoder>,
+    decoder: Decoder,
     waiting: VecDeque<(Instant, Bytes)>,
     bytes: usize,
     /// Up to the next picture that needs none before it all is thrown away.
@@ -164,7 +186,7 @@ impl Feed {
         let times = Arc::new(Times { began: Instant::now(), written: 0.into(), shown: 0.into(), any: AtomicBool::new(false) });
         let mut reader = JoinSet::new();
         reader.spawn(read(frames, live.clone(), times.clone()));
-        Ok(Self { decoder: Some(decoder), waiting: VecDeque::new(), bytes: 0, skips: true, times, reader })
+        Ok(Self { decoder, waiting: VecDeque::new(), bytes: 0, skips: true, times, reader })
     }
 
     /// When the last frame came; before the first, when the decoder was started.
@@ -194,14 +216,14 @@ impl Feed {
         self.waiting.push_back((now, data));
     }
 
-    /// Goes on writing until the decoder ends. May be broken off at any time.
-    async fn advance(&mut self) -> Fault {
+    /// Goes on writing until the decoder ends; gives how the reader of its frames ended. May be broken off at any time.
+    async fn advance(&mut self) -> Ended {
         loop {
-            let Some(input) = self.decoder.as_mut().and_then(|decoder| decoder.input.as_mut()) else { return std::future::pending().await };
+            let Some(input) = self.decoder.input.as_mut() else { return std::future::pending().await };
             let Some((received, data)) = self.waiting.front_mut() else { return self.ended().await };
             let written = tokio::select! {
                 biased;
-                Some(read) = self.reader.join_next() => return self.why(read).await,
+                Some(read) = self.reader.join_next() => return read,
                 written = input.write(data) => written,
             };
             match written {
@@ -218,20 +240,17 @@ impl Feed {
         }
     }
 
-    async fn ended(&mut self) -> Fault {
+    async fn ended(&mut self) -> Ended {
         match self.reader.join_next().await {
-            Some(read) => self.why(read).await,
+            Some(read) => read,
             None => std::future::pending().await,
         }
     }
 
-    /// The decoder's own words say more than that its frames ended.
-    async fn why(&mut self, read: Result<Fault, tokio::task::JoinError>) -> Fault {
-        let read = read.unwrap_or_else(|e| Fault::new("decoder-failed", "source", e.to_string()));
-        match self.decoder.take() {
-            Some(decoder) if read.message.is_empty() => decoder.why().await,
-            _ => read,
-        }
+    /// The decoder's own words say more than that its frames ended. Not to be broken off: they would be lost.
+    async fn why(self, ended: Ended) -> Fault {
+        let read = ended.unwrap_or_else(|e| Fault::new("decoder-failed", "source", e.to_string()));
+        if read.message.is_empty() { self.decoder.why().await } else { read }
     }
 }
 

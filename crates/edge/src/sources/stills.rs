@@ -13,8 +13,10 @@ use http_auth::{PasswordClient, PasswordParams};
 use reqwest::header::{AUTHORIZATION, ETAG, HeaderValue, IF_NONE_MATCH, WWW_AUTHENTICATE};
 use reqwest::{Client, Response, StatusCode};
 
+use super::bind::{passed_over, waits};
 use super::decoder::Pixels;
 use super::live::Live;
+use crate::agent::Agent;
 use crate::fault::Fault;
 use crate::files;
 
@@ -56,13 +58,15 @@ pub async fn snapshot(live: &Arc<Live>) -> Fault {
         let begun = Instant::now();
         match asked.picture(live).await {
             Ok(Some(bytes)) => match decoded(bytes).await {
-                Ok(pixels) => live.show(pixels, begun),
+                Ok(pixels) => {
+                    live.show(pixels, begun);
+                }
                 Err(fault) => return fault,
             },
-            // As before: that the camera answers is all that is new.
-            Ok(None) => 0,
+            // As before.
+            Ok(None) => live.still(begun),
             Err(fault) => return fault,
-        };
+        }
         tokio::time::sleep(Duration::from_secs_f64(1.0 / live.source.rate).saturating_sub(begun.elapsed())).await;
     }
 }
@@ -132,38 +136,53 @@ impl Asked {
     }
 }
 
+/// A picture in a folder: its path, size and time of the last change.
+type Laid = (PathBuf, u64, SystemTime);
+
 /// Takes pictures out of a folder, the oldest first, each when its size and time have stood still, and moves them to `done` in it, or to
-/// `unreadable`. Codes `source-unreachable`, and those of moving a file.
-pub async fn folder(live: &Arc<Live>, data: &Path) -> Fault {
-    let folder = live.source.path(data);
+/// `unreadable`. While not all apps of the source run the pictures stay (`app-not-running`). Codes `source-unreachable`, and those of moving a
+/// file.
+pub async fn folder(agent: &Arc<Agent>, live: &Arc<Live>) -> Fault {
+    let folder = live.source.path(&agent.config.data);
     let mut seen: BTreeMap<PathBuf, (u64, SystemTime, Instant)> = BTreeMap::new();
     loop {
-        let files = match pictures(&folder) {
-            Ok(files) => files,
-            Err(e) => return unreachable(format!("{}: {e}", folder.display())),
+        let place = folder.clone();
+        let files = match tokio::task::spawn_blocking(move || pictures(&place)).await {
+            Ok(Ok(files)) => files,
+            Ok(Err(e)) => return unreachable(format!("{}: {e}", folder.display())),
+            Err(e) => return unreachable(e),
         };
-        live.set(|standing| standing.fault = None);
-        seen.retain(|path, _| files.iter().any(|(known, ..)| known == path));
-        for (path, size, changed) in files {
-            let known = seen.entry(path.clone()).or_insert((size, changed, Instant::now()));
-            if (known.0, known.1) != (size, changed) {
-                *known = (size, changed, Instant::now());
-            }
-            if known.2.elapsed() < STILL {
-                continue;
-            }
-            if let Err(fault) = one(live, &folder, &path).await {
-                return fault;
+        let missing = waits(agent, &live.source);
+        let now = Instant::now();
+        let mut before = std::mem::take(&mut seen);
+        seen.extend(files.iter().map(|(path, size, changed)| {
+            let same = before.remove(path).filter(|known| (known.0, known.1) == (*size, *changed));
+            (path.clone(), same.unwrap_or((*size, *changed, now)))
+        }));
+        live.set(|standing| standing.fault.clone_from(&missing));
+        if missing.is_none() {
+            let still = |path: &Path| seen.get(path).is_some_and(|known| known.2.elapsed() >= STILL);
+            for (path, ..) in files.iter().filter(|(path, ..)| still(path)) {
+                match one(live, &folder, path).await {
+                    Ok(true) if waits(agent, &live.source).is_none() => {}
+                    Ok(true) => break,
+                    Ok(false) => {
+                        // It is shown again, to the other apps, too: not more often than need be.
+                        tokio::time::sleep(STILL).await;
+                        break;
+                    }
+                    Err(fault) => return fault,
+                }
             }
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// Pictures in a folder with size and time of the last change, the oldest first. Links are not followed.
-fn pictures(folder: &Path) -> std::io::Result<Vec<(PathBuf, u64, SystemTime)>> {
+/// Pictures in a folder, the oldest first, no more than [`MOST_FILES`]. Links are not followed. Blocking.
+fn pictures(folder: &Path) -> std::io::Result<Vec<Laid>> {
     let mut all = Vec::new();
-    for entry in std::fs::read_dir(folder)?.take(MOST_FILES) {
+    for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
@@ -172,26 +191,35 @@ fn pictures(folder: &Path) -> std::io::Result<Vec<(PathBuf, u64, SystemTime)>> {
             && about.is_file()
         {
             all.push((path, about.len(), about.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
+            // What is no picture takes no place of one.
+            if all.len() == MOST_FILES {
+                break;
+            }
         }
     }
     all.sort_by(|a, b| (a.2, &a.0).cmp(&(b.2, &b.0)));
     Ok(all)
 }
 
-/// Shows one picture to all apps, and moves it when each of them is done with it.
-async fn one(live: &Arc<Live>, folder: &Path, path: &Path) -> Result<(), Fault> {
-    let bytes = files::read_bounded(path, MAX_PICTURE as u64);
-    let pixels = match bytes {
+/// Shows one picture to all apps, and moves it when each of them is done with it. Whether that is so: where an app did not come to it, it stays.
+async fn one(live: &Arc<Live>, folder: &Path, path: &Path) -> Result<bool, Fault> {
+    let of = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || files::read_bounded(&of, MAX_PICTURE as u64)).await;
+    let pixels = match read.unwrap_or_else(|e| Err(unreachable(e))) {
         Ok(Some(bytes)) => decoded(bytes).await,
-        Ok(None) => return Ok(()),
+        Ok(None) => return Ok(true),
         Err(fault) => Err(fault),
     };
     let done = match pixels {
         Ok(pixels) => {
             let (number, until) = (live.show(pixels, Instant::now()), Instant::now() + PATIENCE);
             // Here nothing is live: no picture is passed over because an app is busy with the one before.
-            while Instant::now() < until && live.apps.values().any(|app| app.seen.load(Ordering::Relaxed) < number) {
+            let unseen = || live.apps.values().any(|app| app.seen.load(Ordering::Relaxed) < number);
+            while Instant::now() < until && unseen() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            if unseen() || live.apps.values().any(|app| passed_over(app)) {
+                return Ok(false);
             }
             "done"
         }
@@ -200,8 +228,30 @@ async fn one(live: &Arc<Live>, folder: &Path, path: &Path) -> Result<(), Fault> 
             "unreadable"
         }
     };
-    let target = folder.join(done);
-    let name = path.file_name().unwrap_or_default();
-    let moved = std::fs::create_dir_all(&target).and_then(|()| std::fs::rename(path, target.join(name)));
-    moved.map_err(|e| Fault::disk(&format!("cannot move {}", path.display()), &e))
+    let (from, target) = (path.to_owned(), folder.join(done));
+    let moved = tokio::task::spawn_blocking(move || {
+        let name = from.file_name().unwrap_or_default();
+        std::fs::create_dir_all(&target)?;
+        std::fs::rename(&from, target.join(name))
+    });
+    let moved = moved.await.map_err(unreachable)?;
+    moved.map(|()| true).map_err(|e| Fault::disk(&format!("cannot move {}", path.display()), &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Scratch;
+
+    #[test]
+    fn what_is_no_picture_takes_no_place_of_one() {
+        let dir = Scratch::new();
+        for number in 0..MOST_FILES {
+            std::fs::write(dir.path().join(format!("{number}.txt")), b"").unwrap();
+        }
+        std::fs::create_dir(dir.path().join("folder.jpg")).unwrap();
+        std::fs::write(dir.path().join("a.JPG"), b"x").unwrap();
+        let found: Vec<_> = pictures(dir.path()).unwrap().into_iter().map(|(path, size, _)| (path, size)).collect();
+        assert_eq!(found, [(dir.path().join("a.JPG"), 1)]);
+    }
 }
