@@ -33,7 +33,7 @@ use crate::state::{StateFile, status_of};
 use crate::store::Store;
 use crate::telemetry::{Node, Stats};
 use crate::trust::Trust;
-use crate::usage::Usage;
+use crate::usage::{Counts, Usage};
 use crate::{files, machine, model};
 
 /// Fault of a licence by a key that is trusted no longer.
@@ -239,7 +239,7 @@ impl Agent {
     }
 
     /// What each release in each deployment has done since the start of the agent, by meter.
-    pub fn counted(&self) -> Vec<((String, String), BTreeMap<&'static str, u64>)> {
+    pub fn counted(&self) -> Counts {
         let stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = |stats: &Stats| {
             let meters = [("inferences", &stats.inferences), ("errors", &stats.errors)];

@@ -19,6 +19,9 @@ const FILE: &str = "usage.json";
 /// Time between two records.
 const EACH: Duration = Duration::from_mins(5);
 
+/// What each release in each deployment has counted since the start of the agent: deployment and release, and by meter.
+pub type Counts = Vec<((String, String), BTreeMap<&'static str, u64>)>;
+
 /// What is on disk.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Counters {
@@ -59,7 +62,7 @@ impl Usage {
 
     /// Adds what was counted since the last look: `present` are counts since the agent's start, by deployment and release. Gives what a
     /// record is to say, at most each five minutes and where something has changed. Blocking.
-    pub fn count(&self, present: Vec<((String, String), BTreeMap<&'static str, u64>)>) -> Option<Map<String, Value>> {
+    pub fn count(&self, present: Counts) -> Option<Map<String, Value>> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let mut changed = false;
         for (source, counts) in present {
@@ -101,7 +104,7 @@ mod tests {
     use super::*;
     use crate::testing::Scratch;
 
-    fn present(release: &str, inferences: u64) -> Vec<((String, String), BTreeMap<&'static str, u64>)> {
+    fn present(release: &str, inferences: u64) -> Counts {
         vec![(("dep_1".to_owned(), release.to_owned()), BTreeMap::from([("inferences", inferences)]))]
     }
 

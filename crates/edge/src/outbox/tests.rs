@@ -105,7 +105,7 @@ fn alarms_of_an_agent_from_before_go_on() {
         report(5),
         json!({ "accepted_through": 2, "next": 6, "dropped": 0, "taken": [5] }),
     ];
-    let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>() + "{\"torn";
+    let text = lines.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n{\"torn";
     std::fs::write(dir.path().join("outbox.jsonl"), text).unwrap();
     let outbox = Outbox::open(dir.path()).unwrap();
     assert_eq!(sent(&outbox).0, [("critical".to_owned(), vec!["3".to_owned()])]);
