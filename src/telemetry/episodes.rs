@@ -149,7 +149,7 @@ fn told(alarm: Alarm, at: Timestamp, moment: &Moment, episode: &Episode, now: Ti
         late: at.plus(LATE) < now,
         node_at: off.then(|| Timestamp::new(episode.begun.unwrap_or(moment.at))),
         source: episode.source(),
-        origin: episode.origin(),
+        origin: episode.origin.clone(),
         episode: name,
         ..alarm
     }
@@ -158,9 +158,10 @@ fn told(alarm: Alarm, at: Timestamp, moment: &Moment, episode: &Episode, now: Ti
 /// What a further record of the same episode changes.
 fn go_on(known: &mut Alarm, more: Alarm) {
     known.raised_at = known.raised_at.min(more.raised_at);
+    // A later word holds: what seemed over, since nobody told of it, may go on.
+    known.ended_at = if more.last_at > known.last_at { more.ended_at } else { known.ended_at.max(more.ended_at) };
     known.last_at = known.last_at.max(more.last_at);
     known.count = known.count.max(more.count);
-    known.ended_at = known.ended_at.max(more.ended_at);
     // Its beginning, with what was seen, may come after what follows it.
     if known.result == model::no_result() {
         known.result = more.result;

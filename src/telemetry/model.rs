@@ -41,6 +41,8 @@ pub const KEEP: TimeDelta = TimeDelta::days(7);
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
 /// Age on arrival from which an alarm is late: it rings no bell.
 pub const LATE: TimeDelta = TimeDelta::minutes(10);
+/// Silence after which an alarm that goes on is over, beyond the half of its age: so often an agent tells of one at the least.
+const SILENT: TimeDelta = TimeDelta::hours(1);
 /// Difference of a node's clock from the platform's from which both times are told.
 pub const OFF: TimeDelta = TimeDelta::minutes(1);
 /// Longest text of an alarm, in characters.
@@ -183,7 +185,7 @@ pub(super) fn no_result() -> String {
     "{}".to_owned()
 }
 
-pub(super) fn stored_result<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+fn stored_result<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     Ok(result(<&RawValue>::deserialize(input)?.get()))
 }
 
@@ -200,6 +202,18 @@ pub struct BothTexts {
 pub fn moment(at: DateTime<Utc>, now: Timestamp) -> Timestamp {
     let at = Timestamp::new(at);
     if at > now.plus(AHEAD) { now } else { at }
+}
+
+/// Whether nobody will tell any more of an alarm that goes on: its node has been heard long after it should have told of it. A node that lost
+/// its disk does not know what was open.
+pub fn is_forgotten(raised_at: Timestamp, last_at: Timestamp, heard_at: Timestamp) -> bool {
+    let age = last_at.utc() - raised_at.utc();
+    heard_at > last_at.plus(age / 2 + SILENT)
+}
+
+/// The latest last word from before which an alarm may be forgotten.
+pub fn forgotten_before(now: Timestamp) -> Timestamp {
+    now.minus(SILENT)
 }
 
 /// A count as the database stores it.
@@ -334,17 +348,4 @@ pub struct AlarmLine {
     pub vendor: String,
     /// Slug of the app.
     pub app: String,
-}
-
-/// The alarms to list.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Only the alarm of this id.
-    pub id: Option<String>,
-    /// Only alarms before this id.
-    pub before: Option<String>,
-    /// Only alarms of this level.
-    pub level: Option<Level>,
-    /// Only alarms of this deployment.
-    pub deployment_id: Option<String>,
 }

@@ -218,6 +218,14 @@ mod tests {
         let head = "{\"sequence\":1,\"at\":\"2026-11-29T00:00:00Z\",\"kind\":";
         let result = format!("{head}\"alarm\",\"result\":{{\"x\":[{}]}}}}", vec!["{\"\":0}"; 9_000].join(","));
         let beat = format!("[{head}\"heartbeat\",\"node\":{{\"x\":[");
+        let record = "{\"seq\":1,\"prev\":\"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\",\"at\":\"2026-11-29T00:00:00Z\",\"mono\":1,\"boot\":\"b\",\"clock\":\"trusted\",\"body\":";
+        for (kind, key) in [("alarms", "origin"), ("alarms", "result"), ("status", "x"), ("usage", "counters")] {
+            let head = format!("{{\"streams\":[{{\"stream\":\"streamaaaa\",\"kind\":\"{kind}\",\"records\":[");
+            let one = format!("{record}{{\"{key}\":{{\"x\":[{}]}}}}}}", vec!["{\"\":0}"; 9_000].join(","));
+            let body = filled(&head, &one, "]}]}");
+            let ((), peak) = peak_of(|| drop(serde_json::from_str::<Request>(&body).unwrap().read()));
+            assert!(peak < 6 * LIMIT as u64, "{peak} bytes more for {kind} {key}");
+        }
         for body in
             [filled("[", "{\"\":0}", "]"), filled("[[", "{\"\":0}", "]]"), filled(&beat, "{\"\":0}", "]}}]"), filled("[", &result, "]")]
         {

@@ -10,7 +10,7 @@ use crate::base::db::schema::{
 };
 use crate::base::db::{Conn, Timestamp};
 use crate::fleet::model::{DeploymentState, NodeState};
-use crate::telemetry::model::{self, Alarm, AlarmLine, AppSample, Filter, Level, NodeSample};
+use crate::telemetry::model::{self, Alarm, AlarmLine, AppSample, Level, NodeSample};
 use crate::telemetry::streams::{Counts, KEPT, MAX_COUNTERS, StreamRow};
 
 /// Deployments of a node with their apps.
@@ -190,6 +190,24 @@ pub fn end_alarms_of_removed(conn: &mut Conn) -> QueryResult<usize> {
         .execute(conn)
 }
 
+/// Alarms that go on and were told of last before a time, the oldest word first: id, beginning, last word, and when the node was heard.
+pub fn open_alarms(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<Vec<(String, Timestamp, Timestamp, Option<Timestamp>)>> {
+    alarms::table
+        .inner_join(nodes::table.on(nodes::id.eq(alarms::node_id)))
+        .filter(alarms::ended_at.is_null().and(alarms::last_at.lt(before)))
+        .order(alarms::last_at)
+        .limit(limit)
+        .select((alarms::id, alarms::raised_at, alarms::last_at, nodes::seen_at))
+        .load(conn)
+}
+
+/// Ends alarms with the last frame that had them.
+pub fn end_alarms(conn: &mut Conn, ids: &[String]) -> QueryResult<usize> {
+    diesel::update(alarms::table.filter(alarms::id.eq_any(ids).and(alarms::ended_at.is_null())))
+        .set(alarms::ended_at.eq(alarms::last_at.nullable()))
+        .execute(conn)
+}
+
 /// Deletes alarms that came in before a time, the oldest first, at most so many.
 pub fn delete_alarms_before(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
     let old = alarms::table.filter(alarms::received_at.lt(before)).order(alarms::received_at).limit(limit).select(alarms::id);
@@ -320,8 +338,8 @@ pub fn last_samples(conn: &mut Conn, deployment_ids: &[String]) -> QueryResult<V
     Ok(samples)
 }
 
-/// Alarms of an organisation with names, newest first.
-pub fn alarms(conn: &mut Conn, organization_id: &str, filter: &Filter, limit: i64) -> QueryResult<Vec<AlarmLine>> {
+/// Alarms of an organisation with names, newest first; or the one of an id.
+pub fn alarms(conn: &mut Conn, organization_id: &str, id: Option<&str>, limit: i64) -> QueryResult<Vec<AlarmLine>> {
     let mut query = alarms::table
         .inner_join(nodes::table.on(nodes::id.eq(alarms::node_id)))
         .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
@@ -333,17 +351,8 @@ pub fn alarms(conn: &mut Conn, organization_id: &str, filter: &Filter, limit: i6
         .limit(limit)
         .select((Alarm::as_select(), nodes::name, sites::name, apps::title_zh, apps::title_en, organizations::slug, apps::slug))
         .into_boxed();
-    if let Some(id) = &filter.id {
-        query = query.filter(alarms::id.eq(id.clone()));
-    }
-    if let Some(before) = &filter.before {
-        query = query.filter(alarms::id.lt(before.clone()));
-    }
-    if let Some(level) = filter.level {
-        query = query.filter(alarms::level.eq(level));
-    }
-    if let Some(id) = &filter.deployment_id {
-        query = query.filter(alarms::deployment_id.eq(id.clone()));
+    if let Some(id) = id {
+        query = query.filter(alarms::id.eq(id.to_owned()));
     }
     query.load(conn)
 }

@@ -6,7 +6,7 @@ use app_package::digest::Digest;
 use app_package::stream::{ClockState, Gap, Item, Kind, Known, Lost, Span, Why, is_name};
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -96,8 +96,15 @@ pub struct Episode {
     pub count: u64,
     #[serde(default)]
     pub source: String,
-    #[serde(default)]
-    origin: Option<Value>,
+    /// What raised it, JSON as it is stored.
+    #[serde(default = "model::no_result", deserialize_with = "stored_origin")]
+    pub origin: String,
+}
+
+fn stored_origin<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    let text = <&RawValue>::deserialize(input)?.get();
+    let value = Some(text).filter(|text| text.len() <= MAX_ORIGIN).and_then(|text| serde_json::from_str::<Value>(text).ok());
+    Ok(value.filter(Value::is_object).map_or_else(model::no_result, |value| value.to_string()))
 }
 
 fn begun() -> Phase {
@@ -116,12 +123,6 @@ impl Episode {
 
     pub fn source(&self) -> String {
         self.source.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect()
-    }
-
-    /// What raised it, JSON as it is stored.
-    pub fn origin(&self) -> String {
-        let object = self.origin.as_ref().filter(|value| value.is_object()).map(Value::to_string);
-        object.filter(|text| text.len() <= MAX_ORIGIN).unwrap_or_else(model::no_result)
     }
 }
 
@@ -155,8 +156,8 @@ impl UsageReport {
 #[derive(Debug)]
 pub enum Told {
     Alarm(Box<EpisodeReport>),
-    /// A status as Margo has it, JSON.
-    Status(Value),
+    /// A status as Margo has it, JSON; read when it is taken, for as a tree it takes many times its length.
+    Status(String),
     Usage(UsageReport),
     /// Records that are given up.
     Dropped(Lost, Why),
@@ -222,7 +223,7 @@ fn body(kind: Kind, body: &RawValue) -> Told {
         // Read twice, for what is flattened would be copied into a tree first.
         Kind::Alarms | Kind::Critical => serde_json::from_str(text)
             .and_then(|alarm| Ok(Told::Alarm(Box::new(EpisodeReport { alarm, episode: serde_json::from_str(text)? })))),
-        Kind::Status => serde_json::from_str(text).map(Told::Status),
+        Kind::Status => Ok(Told::Status(text.to_owned())),
         Kind::Usage => serde_json::from_str(text).map(Told::Usage),
     };
     told.unwrap_or(Told::Unreadable)

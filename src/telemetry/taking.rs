@@ -170,8 +170,10 @@ fn take_in(
     let mut rows: BTreeMap<String, StreamRow> = rows.into_iter().map(|row| (row.stream.clone(), row)).collect();
     let mut streams = Vec::new();
     for part in &read.streams {
-        let row = rows.remove(&part.stream);
-        streams.push(taking.part(c, part, row, &mut alarms, &mut batch)?);
+        // A stream may come in several parts.
+        let (receipt, row) = taking.part(c, part, rows.remove(&part.stream), &mut alarms, &mut batch)?;
+        rows.extend(row.map(|row| (row.stream.clone(), row)));
+        streams.push(receipt);
     }
     let moved = taking.moved;
     let (gate, fresh, changed) = alarms.close();
@@ -236,7 +238,7 @@ enum Record {
 }
 
 impl Taking<'_> {
-    /// Takes what is new of a stream, in its order, up to what is held back or does not follow.
+    /// Takes what is new of a stream, in its order, up to what is held back or does not follow. Gives the row with it, where there is one now.
     fn part(
         &mut self,
         c: &mut Change<'_>,
@@ -244,9 +246,9 @@ impl Taking<'_> {
         row: Option<StreamRow>,
         alarms: &mut Alarms<'_>,
         batch: &mut Batch,
-    ) -> Result<StreamReceipt> {
-        let fresh = row.is_none();
-        let row = row.unwrap_or_else(|| StreamRow::new(self.node_id, &part.stream, part.kind, self.now));
+    ) -> Result<(StreamReceipt, Option<StreamRow>)> {
+        let known_before = row.is_some();
+        let mut row = row.unwrap_or_else(|| StreamRow::new(self.node_id, &part.stream, part.kind, self.now));
         let mut known = row.known();
         let mut receipt = StreamReceipt {
             stream: part.stream.chars().take(app_package::stream::MAX_NAME).collect(),
@@ -289,9 +291,11 @@ impl Taking<'_> {
         receipt.last = known.last;
         receipt.gaps = known.gaps.iter().map(|gap| (gap.from, gap.to)).collect();
         if receipt.taken > 0 {
-            store::keep_stream(c, &row.with(&known, lost, self.now), fresh)?;
+            row = row.with(&known, lost, self.now);
+            store::keep_stream(c, &row, !known_before)?;
         }
-        Ok(receipt)
+        let there = known_before || receipt.taken > 0;
+        Ok((receipt, there.then_some(row)))
     }
 
     fn record(
@@ -326,8 +330,8 @@ impl Taking<'_> {
         })
     }
 
-    fn status(&mut self, c: &mut Change<'_>, status: &serde_json::Value, at: Timestamp) -> Result<Record> {
-        match fleet::margo::status::recorded(c, self.node_id, status.clone(), at, self.states_per_hour) {
+    fn status(&mut self, c: &mut Change<'_>, status: &str, at: Timestamp) -> Result<Record> {
+        match fleet::margo::status::recorded(c, self.node_id, status, at, self.states_per_hour) {
             Ok(Some(deployment)) => {
                 self.moved.insert(deployment);
                 Ok(Record::Taken)

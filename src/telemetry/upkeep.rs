@@ -15,7 +15,14 @@ const BATCH: i64 = 500;
 pub async fn prune(app: &App) -> Result<usize> {
     let (settings, now) = (&app.settings.telemetry, app.clock.now());
     let (keep, before) = (settings.keep_alarms, now.minus(TimeDelta::days(settings.keep_alarm_days)));
-    app.db.write(|conn| Ok(store::end_alarms_of_removed(conn)?)).await?;
+    app.db
+        .write(move |conn| {
+            store::end_alarms_of_removed(conn)?;
+            let open = store::open_alarms(conn, model::forgotten_before(now), BATCH)?.into_iter();
+            let forgotten = open.filter(|(_, raised, last, heard)| heard.is_some_and(|heard| model::is_forgotten(*raised, *last, heard)));
+            Ok(store::end_alarms(conn, &forgotten.map(|(id, ..)| id).collect::<Vec<_>>())?)
+        })
+        .await?;
     let mut deleted = 0;
     loop {
         let gone = app.db.write(move |conn| Ok(store::delete_alarms_before(conn, before, BATCH)?)).await?;

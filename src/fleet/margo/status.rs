@@ -84,8 +84,8 @@ pub async fn post(app: &App, actor: &Actor, node_id: &str, deployment_id: &str, 
 ///
 /// # Errors
 /// Those of [`post`].
-pub fn recorded(c: &mut Change<'_>, node_id: &str, status: serde_json::Value, at: Timestamp, per_hour: u32) -> Result<Option<String>> {
-    let status = DeploymentStatus::read(status).map_err(faults::semantic)?;
+pub fn recorded(c: &mut Change<'_>, node_id: &str, status: &str, at: Timestamp, per_hour: u32) -> Result<Option<String>> {
+    let status = DeploymentStatus::read(faults::json(status.as_bytes())?).map_err(faults::semantic)?;
     let changed = post_in(c, node_id, &status, at, per_hour)?;
     Ok(changed.then_some(status.deployment_id))
 }

@@ -51,8 +51,7 @@ fn episode(mine: &Mine, name: &str, phase: &str, level: &str, count: u64) -> Val
 }
 
 async fn alarms_of(app: &App, mine: &Mine) -> Vec<model::Alarm> {
-    let lines = service::list_alarms(app, &mine.shop.operator, Filter::default()).await.unwrap();
-    lines.into_iter().map(|line| line.alarm).collect()
+    latest(app, &mine.shop.operator, 99).await.into_iter().map(|line| line.alarm).collect()
 }
 
 fn now(app: &App) -> Value {
@@ -103,6 +102,36 @@ async fn an_episode_is_one_alarm_however_its_records_come() {
         assert_eq!((&receipt["taken"], &receipt["gaps"]), (&json!(1), &json!([])));
         let alarms = alarms_of(&app, &mine).await;
         assert_eq!((alarms.len(), alarms[0].count, alarms[0].ended_at.is_some(), alarms[0].result.contains("bolt")), (2, 7, true, true));
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn an_alarm_that_nobody_tells_of_any_more_is_over_and_a_later_word_has_it_go_on() {
+    each_backend(|app| async move {
+        let mine = mine(&app).await;
+        let mut writer = Writer::new("streamjjjj", "alarms");
+        let begin = writer.record(&now(&app), &episode(&mine, "e1", "begin", "warning", 1));
+        // The same stream in two parts of one request.
+        let still = writer.record(&now(&app), &episode(&mine, "e1", "still", "warning", 2));
+        let part = |record: &str| format!("{{\"stream\":\"streamjjjj\",\"kind\":\"alarms\",\"records\":[{record}]}}");
+        let body = format!("{{\"streams\":[{},{}]}}", part(&begin), part(&still));
+        let taken = taking::take(&app, &mine.node, serde_json::from_str(&body).unwrap()).await.unwrap();
+        assert_eq!(taken.streams.iter().map(|stream| (stream.last, stream.taken)).collect::<Vec<_>>(), [(1, 1), (2, 1)]);
+        let ended = async || {
+            upkeep::prune(&app).await.unwrap();
+            alarms_of(&app, &mine).await[0].ended_at
+        };
+        let began = app.clock.now();
+        app.clock.advance(TimeDelta::hours(5));
+        assert_eq!(ended().await, None, "the node is not heard");
+        take(&app, &mine.node, vec![heartbeat(&app, &mine, 1, 1)]).await.unwrap();
+        assert_eq!(ended().await, Some(began));
+        writer.mono += 5 * 3_600_000;
+        let still = writer.record(&now(&app), &episode(&mine, "e1", "still", "warning", 9));
+        send(&app, &mine, &writer, &[still]).await;
+        assert_eq!(ended().await, None);
+        assert_eq!(alarms_of(&app, &mine).await[0].count, 9);
     })
     .await;
 }
