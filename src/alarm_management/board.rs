@@ -24,8 +24,8 @@ pub const EXPORT: i64 = 500;
 pub const MOST_COUNTED: usize = 100;
 /// Most points that are suppressed at a time and shown, and most acts of one alarm.
 const MOST: i64 = 500;
-/// Most alarms of a day in which a flood is looked for.
-const MOST_OF_A_DAY: i64 = 5_000;
+/// Most alarms of a day that are read, for floods and for the bars of hours.
+const MOST_OF_A_DAY: i64 = 20_000;
 
 /// Where an alarm comes from.
 #[derive(Debug, Clone)]
@@ -55,6 +55,8 @@ pub struct Entry {
     pub response: Option<Response>,
     pub suppression: Option<Suppression>,
     pub state: AlarmState,
+    /// The level by which its shelf is bounded: of an alarm that is looked at that of its rule where it is higher, else its own.
+    pub shelf_level: Level,
 }
 
 impl Entry {
@@ -70,9 +72,14 @@ impl Entry {
     pub fn calls(&self) -> bool {
         matches!(self.state, AlarmState::Active | AlarmState::Returned)
     }
+
+    /// Whether a desk rings for it: notices need no answer, and what came in late is no news.
+    pub fn rings(&self) -> bool {
+        self.calls() && self.level != Level::Notice && !self.presence.late
+    }
 }
 
-/// A page of a list: one more than [`PAGE`] where there are more, and the place of each in the list.
+/// Alarms of a list, each with its place in it.
 pub type Listed = Vec<(Entry, Cursor)>;
 
 /// The parts of a list in their order. What calls goes by level, then age; what is acknowledged and present follows.
@@ -85,9 +92,10 @@ fn bands(show: Show) -> Vec<Band> {
                 present: acknowledged,
                 suppressed: Some(None),
                 level: Some(level),
+                ..Band::default()
             })
             .collect(),
-        Show::Shelved => vec![Band { acknowledged: Some(false), suppressed: Some(Some(SuppressionKind::Shelved)), ..Band::default() }],
+        Show::Shelved => vec![Band { suppressed: Some(Some(SuppressionKind::Shelved)), ..Band::default() }],
         Show::OutOfService => vec![Band { suppressed: Some(Some(SuppressionKind::OutOfService)), ..Band::default() }],
         Show::History => vec![Band::default()],
     }
@@ -148,7 +156,8 @@ fn entries(conn: &mut Conn, owner: &str, origins: Vec<Origin>, now: Timestamp) -
             }
         };
         let response = responses.remove(&id);
-        let mut entry = Entry { id, level, raised_at, presence, origin, response, suppression: None, state: AlarmState::Active };
+        let state = AlarmState::Active;
+        let mut entry = Entry { id, level, raised_at, presence, origin, response, suppression: None, state, shelf_level: level };
         let (subject, rule) = entry.point();
         entry.suppression = suppressions.iter().find(|s| s.subject == subject && s.rule == rule).cloned();
         let suppressed = entry.suppression.as_ref().map(|s| s.kind);
@@ -201,14 +210,14 @@ pub fn detail_in(conn: &mut Conn, actor: &Actor, id: &str, now: Timestamp) -> Re
         Some(alarm) => named(conn, vec![alarm])?.pop().map(|line| Origin::Equipment(Box::new(line))),
         None => Some(Origin::App(Box::new(telemetry::service::alarm_in(conn, actor, id)?))),
     };
-    let entry = entries(conn, owner, origin.into_iter().collect(), now)?.pop().ok_or_else(|| Error::not_found("alarm"))?;
+    let mut entry = entries(conn, owner, origin.into_iter().collect(), now)?.pop().ok_or_else(|| Error::not_found("alarm"))?;
+    entry.shelf_level = store::point(conn, owner, id)?.map_or(entry.level, |point| point.level);
     Ok((entry, store::acts(conn, owner, id, MOST)?))
 }
 
-/// The answers to alarms of apps that were read elsewhere.
-pub fn with_answers(conn: &mut Conn, actor: &Actor, lines: Vec<AlarmLine>, now: Timestamp) -> Result<Vec<Entry>> {
-    let owner = &policy::require(actor, Action::ViewFleet)?.organization_id;
-    entries(conn, owner, lines.into_iter().map(|line| Origin::App(Box::new(line))).collect(), now)
+/// A count of what calls in words.
+pub fn up_to(n: usize) -> String {
+    if n >= MOST_COUNTED { format!("{}+", MOST_COUNTED - 1) } else { n.to_string() }
 }
 
 /// The line above the queue.
@@ -217,12 +226,17 @@ pub struct Summary {
     /// Unacknowledged by level, at most [`MOST_COUNTED`] each.
     pub critical: usize,
     pub warning: usize,
+    /// Of these the ones for which a desk rings.
+    pub ringing_critical: usize,
+    pub ringing_warning: usize,
     /// Points that are shelved, with their ends, and out of service.
     pub suppressions: Vec<Suppression>,
     /// Since when there are more than a person can answer.
     pub flood_since: Option<Timestamp>,
     /// New in the last ten minutes.
     pub in_ten_minutes: usize,
+    /// Alarms of the last 24 hours, the oldest first, without notices.
+    pub raised: Vec<(Timestamp, Level)>,
     pub sites: Vec<(String, String)>,
     pub apps: Vec<(String, Names)>,
 }
@@ -237,21 +251,32 @@ pub async fn summary(app: &App, actor: &Actor) -> Result<Summary> {
 /// As [`summary`]; the caller has asked for the right to see the organisation's alarms.
 pub fn summary_in(conn: &mut Conn, owner: &str, now: Timestamp) -> Result<Summary> {
     let (filter, most) = (Filter::default(), i64::try_from(MOST_COUNTED).unwrap_or(i64::MAX));
-    let mut calling = |level: Level| -> Result<usize> {
+    // How many call, and for how many of them a desk rings.
+    let mut calling = |level: Level| -> Result<(usize, usize)> {
         let band = Band { acknowledged: Some(false), suppressed: Some(None), level: Some(level), ..Band::default() };
-        let of_apps = store::of_apps(conn, owner, &filter, band, None, now, most)?.len();
-        Ok((of_apps + store::of_equipment(conn, owner, &filter, band, None, now, most)?.len()).min(MOST_COUNTED))
+        let of_apps = store::of_apps(conn, owner, &filter, band, None, now, most)?;
+        let own = store::of_equipment(conn, owner, &filter, band, None, now, most)?.len();
+        // What came in late may be all that was read, with others behind it.
+        let prompt = if of_apps.iter().any(|line| line.alarm.late) {
+            store::of_apps(conn, owner, &filter, Band { rings: true, ..band }, None, now, most)?.len()
+        } else {
+            of_apps.len()
+        };
+        Ok(((of_apps.len() + own).min(MOST_COUNTED), (prompt + own).min(MOST_COUNTED)))
     };
-    let (critical, warning) = (calling(Level::Critical)?, calling(Level::Warning)?);
-    let times = store::raised_since(conn, owner, now.minus(TimeDelta::days(1)), MOST_OF_A_DAY)?;
-    let times: Vec<Timestamp> = times.into_iter().map(|(at, _)| at).collect();
+    let ((critical, ringing_critical), (warning, ringing_warning)) = (calling(Level::Critical)?, calling(Level::Warning)?);
+    let raised = store::raised_since(conn, owner, now.minus(TimeDelta::days(1)), MOST_OF_A_DAY)?;
+    let times: Vec<Timestamp> = raised.iter().map(|(at, _)| *at).collect();
     let recent = now.minus(TimeDelta::minutes(10));
     Ok(Summary {
         critical,
         warning,
+        ringing_critical,
+        ringing_warning,
         suppressions: store::in_force(conn, owner, now, MOST)?,
         flood_since: flood_since(&times, now),
         in_ten_minutes: times.iter().filter(|at| **at > recent).count(),
+        raised,
         sites: store::places(conn, owner)?,
         apps: store::apps_of(conn, owner)?.into_iter().map(|(id, zh, en)| (id, Names { zh, en })).collect(),
     })

@@ -63,13 +63,7 @@ pub async fn look(app: &App) -> Result<(usize, usize)> {
     }
     for some in over.chunks(BATCH) {
         let ids: Vec<String> = some.iter().map(|(_, id)| id.clone()).collect();
-        let end = move |conn: &mut Conn| {
-            for id in &ids {
-                store::end_equipment_alarm(conn, id, now)?;
-            }
-            Ok(())
-        };
-        app.db.write(end).await?;
+        app.db.write(move |conn| Ok(store::end_equipment_alarms(conn, &ids, now)?)).await?;
     }
     let owners: BTreeSet<&str> =
         begun.iter().map(|(owner, ..)| owner.as_str()).chain(over.iter().map(|(owner, _)| owner.as_str())).collect();
@@ -98,13 +92,14 @@ fn begin(conn: &mut Conn, conditions: &[Condition], now: Timestamp) -> Result<()
     Ok(())
 }
 
-/// What is wrong now. Of a node that is lost nothing else is known.
+/// What is wrong now. Of a node that is lost its last word holds: silence ends no fault.
 fn conditions(conn: &mut Conn, now: Timestamp) -> Result<BTreeSet<Condition>> {
     let mut wrong = BTreeSet::new();
-    for (owner, node, seen_at, trouble) in store::node_conditions(conn)? {
+    for (owner, node, seen_at, trouble) in store::troubled_nodes(conn, now)? {
         if !heard_lately(seen_at, now) {
-            wrong.insert((owner, EquipmentKind::NodeLost, node));
-        } else if let Some(kind) = trouble.as_deref().and_then(of_trouble) {
+            wrong.insert((owner.clone(), EquipmentKind::NodeLost, node.clone()));
+        }
+        if let Some(kind) = trouble.as_deref().and_then(of_trouble) {
             wrong.insert((owner, kind, node));
         }
     }
@@ -118,7 +113,7 @@ fn conditions(conn: &mut Conn, now: Timestamp) -> Result<BTreeSet<Condition>> {
 fn of_trouble(trouble: &str) -> Option<EquipmentKind> {
     match trouble.split_once(':').map_or(trouble, |(code, _)| code) {
         "clock-wrong" => Some(EquipmentKind::ClockWrong),
-        "disk-full" | "disk" => Some(EquipmentKind::DiskFull),
+        "disk-full" | "disk" | "state-unwritable" => Some(EquipmentKind::DiskFull),
         _ => None,
     }
 }

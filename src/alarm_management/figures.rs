@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use super::model::{Verdict, flood_since};
+use super::model::Verdict;
 use super::store;
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -23,7 +23,7 @@ const SLOT: TimeDelta = TimeDelta::minutes(10);
 const MOST_OF_A_SLOT: usize = 10;
 /// A point with so many alarms within a minute chatters.
 const CHATTERS: usize = 3;
-/// What has been unacknowledged and present for so long is standing.
+/// What has been unacknowledged for so long is standing, present or over.
 pub const STANDING: TimeDelta = TimeDelta::hours(24);
 /// Points that the page names.
 const SHOWN: usize = 10;
@@ -64,13 +64,14 @@ pub struct Figures {
     pub a_slot: f64,
     pub peak: usize,
     pub over: f64,
-    pub flood_since: Option<Timestamp>,
     /// Share of critical alarms among those that call, in percent.
     pub critical: f64,
     /// Share of the ten busiest points, in percent.
     pub top: f64,
     pub busiest: Vec<Busy>,
+    /// The busiest of those that chatter, and how many do.
     pub chattering: Vec<Busy>,
+    pub chatter: usize,
     /// Median and 90th percentile of the time to acknowledge, and how many were never acknowledged.
     pub median: Option<TimeDelta>,
     pub slowest: Option<TimeDelta>,
@@ -81,9 +82,14 @@ pub struct Figures {
     pub test: usize,
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^53, shown with one decimal")]
+/// A part of a whole, for what is drawn and for shares.
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^53, drawn and shown with one decimal")]
+pub fn ratio(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
 fn share(part: usize, whole: usize) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
+    100.0 * ratio(part, whole)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53, shown with one decimal")]
@@ -138,7 +144,6 @@ impl Figures {
         let mut answered: Vec<TimeDelta> = raised.iter().filter_map(|alarm| alarm.answered_after).collect();
         answered.sort_unstable();
         let judged = |verdict| raised.iter().filter(|alarm| alarm.verdict == Some(verdict)).count();
-        let times: Vec<Timestamp> = raised.iter().map(|alarm| alarm.at).collect();
         let count = raised.len();
         let top = busy.iter().take(10).map(|point| point.count).sum();
         Self {
@@ -148,10 +153,10 @@ impl Figures {
             a_slot: each(count, i64::try_from(all_slots).unwrap_or(i64::MAX)),
             peak: slots.values().copied().max().unwrap_or(0),
             over: share(slots.values().filter(|n| **n > MOST_OF_A_SLOT).count(), all_slots),
-            flood_since: flood_since(&times, now),
             critical: share(raised.iter().filter(|alarm| alarm.level == Level::Critical).count(), count),
             top: share(top, count),
             chattering: busy.iter().filter(|point| point.within_a_minute >= CHATTERS).take(SHOWN).cloned().collect(),
+            chatter: busy.iter().filter(|point| point.within_a_minute >= CHATTERS).count(),
             busiest: busy.into_iter().take(SHOWN).collect(),
             median: answered.get(answered.len() / 2).copied(),
             slowest: answered.get(answered.len() * 9 / 10).copied(),
@@ -230,11 +235,17 @@ mod tests {
     }
 
     #[test]
+    fn all_that_chatters_is_counted_and_ten_are_named() {
+        let raised: Vec<Raised> = (0..36).map(|n| alarm(n, &format!("rule-{}", n % 12), Level::Warning, None, None)).collect();
+        let figures = Figures::of(&raised, at(0), at(6000));
+        assert_eq!((figures.chatter, figures.chattering.len()), (12, SHOWN));
+    }
+
+    #[test]
     fn a_slot_over_ten_counts_once() {
         let raised: Vec<Raised> = (0..12).map(|n| alarm(n, "bolt", Level::Warning, None, None)).collect();
         let figures = Figures::of(&raised, at(0), at(6000));
         assert_eq!(figures.peak, 12);
         assert!((figures.over - 10.0).abs() < 1e-9, "one of ten slots");
-        assert_eq!(figures.flood_since, None, "it is over");
     }
 }

@@ -175,6 +175,7 @@ pub fn shelf_end(level: Level, minutes: i64, now: Timestamp) -> Result<Timestamp
 pub struct Point {
     pub subject: String,
     pub rule: String,
+    /// The level by which its shelf is bounded.
     pub level: Level,
 }
 
@@ -250,7 +251,6 @@ pub struct Filter {
     pub show: Show,
     pub level: Option<Level>,
     pub site_id: Option<String>,
-    pub node_id: Option<String>,
     pub app_id: Option<String>,
     pub deployment_id: Option<String>,
     pub verdict: Option<Verdict>,
@@ -280,6 +280,17 @@ pub struct Cursor {
     pub id: String,
 }
 
+impl Cursor {
+    /// Behind an alarm, by its id as somebody sent it.
+    ///
+    /// # Errors
+    /// `query-malformed`: no id looks like that.
+    pub fn behind(band: usize, id: &str) -> Result<Self> {
+        let sound = id.len() <= 60 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if sound { Ok(Self { band, id: id.to_owned() }) } else { Err(Error::invalid("query-malformed")) }
+    }
+}
+
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.band, self.id)
@@ -291,9 +302,7 @@ impl std::str::FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self> {
         let malformed = || Error::invalid("query-malformed");
         let (band, id) = text.split_once('.').ok_or_else(malformed)?;
-        let sound = id.len() <= 60 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        let band = band.parse().map_err(|_| malformed())?;
-        if sound { Ok(Self { band, id: id.to_owned() }) } else { Err(malformed()) }
+        Self::behind(band.parse().map_err(|_| malformed())?, id)
     }
 }
 

@@ -7,13 +7,13 @@ use diesel::prelude::*;
 
 use super::figures::Raised;
 use super::model::{ActRow, Cursor, EquipmentAlarm, EquipmentKind, Filter, Point, Response, Suppression, SuppressionKind, Verdict};
-use super::presence::present_since;
+use super::presence::present;
 use crate::base::db::schema::{
     alarm_acts, alarm_responses, alarm_suppressions, alarms, apps, deployments, equipment_alarms, licenses, nodes, organizations, sites,
 };
 use crate::base::db::{Conn, Timestamp};
 use crate::base::i18n::Names;
-use crate::fleet::model::{DeploymentState, NodeState};
+use crate::fleet::model::{DeploymentState, NodeState, up_between};
 use crate::license::model::LicenseState;
 use crate::telemetry::model::{Alarm, AlarmLine, Level};
 
@@ -26,6 +26,8 @@ pub struct Band {
     /// `Some(None)`: what is not suppressed; `Some(Some(kind))`: what is suppressed so.
     pub suppressed: Option<Option<SuppressionKind>>,
     pub level: Option<Level>,
+    /// Only what rings: what came in late does not.
+    pub rings: bool,
 }
 
 /// Whether an alarm has an answer.
@@ -79,8 +81,10 @@ pub fn of_apps(
         None => {}
     }
     if band.present {
-        let once = alarms::episode.is_null().and(alarms::raised_at.gt(present_since(now)));
-        query = query.filter(alarms::ended_at.is_null().or(once));
+        query = query.filter(present!(now));
+    }
+    if band.rings {
+        query = query.filter(alarms::late.eq(false));
     }
     match band.suppressed {
         Some(None) => {
@@ -98,9 +102,6 @@ pub fn of_apps(
     }
     if let Some(id) = &filter.site_id {
         query = query.filter(nodes::site_id.eq(id.clone()));
-    }
-    if let Some(id) = &filter.node_id {
-        query = query.filter(alarms::node_id.eq(id.clone()));
     }
     if let Some(id) = &filter.app_id {
         query = query.filter(deployments::app_id.eq(id.clone()));
@@ -123,7 +124,7 @@ const MOST_SUBJECTS: i64 = 10_000;
 /// The nodes and deployments that a filter by place or app stands for; none where there is no such filter.
 fn subjects(conn: &mut Conn, owner: &str, filter: &Filter) -> QueryResult<Option<Vec<String>>> {
     let of_app = filter.app_id.is_some() || filter.deployment_id.is_some();
-    if !of_app && filter.site_id.is_none() && filter.node_id.is_none() {
+    if !of_app && filter.site_id.is_none() {
         return Ok(None);
     }
     let mut on = deployments::table
@@ -136,10 +137,6 @@ fn subjects(conn: &mut Conn, owner: &str, filter: &Filter) -> QueryResult<Option
     if let Some(id) = &filter.site_id {
         on = on.filter(nodes::site_id.eq(id.clone()));
         at = at.filter(nodes::site_id.eq(id.clone()));
-    }
-    if let Some(id) = &filter.node_id {
-        on = on.filter(nodes::id.eq(id.clone()));
-        at = at.filter(nodes::id.eq(id.clone()));
     }
     if let Some(id) = &filter.app_id {
         on = on.filter(deployments::app_id.eq(id.clone()));
@@ -154,7 +151,7 @@ fn subjects(conn: &mut Conn, owner: &str, filter: &Filter) -> QueryResult<Option
     Ok(Some(subjects))
 }
 
-/// Alarms of the platform in a band, the newest first. A filter by app, node, site or deployment goes by the subjects that fit it.
+/// Alarms of the platform in a band, the newest first. A filter by app, site or deployment goes by the subjects that fit it.
 pub fn of_equipment(
     conn: &mut Conn,
     owner: &str,
@@ -211,7 +208,8 @@ pub fn of_equipment(
     query.load(conn)
 }
 
-/// What is needed to act on an alarm of an organisation.
+/// What is needed to act on an alarm of an organisation. Its level is the higher one of its own and of the newest of its point: a rule may have
+/// become critical since.
 pub fn point(conn: &mut Conn, owner: &str, id: &str) -> QueryResult<Option<Point>> {
     let of_app: Option<(String, String, Level)> = alarms::table
         .find(id)
@@ -220,11 +218,16 @@ pub fn point(conn: &mut Conn, owner: &str, id: &str) -> QueryResult<Option<Point
         .first(conn)
         .optional()?;
     if let Some((subject, rule, level)) = of_app {
-        return Ok(Some(Point { subject, rule, level }));
+        let newest: Option<Level> = alarms::table
+            .filter(alarms::deployment_id.eq(&subject).and(alarms::rule.eq(&rule)))
+            .order(alarms::id.desc())
+            .select(alarms::level)
+            .first(conn)
+            .optional()?;
+        return Ok(Some(Point { subject, rule, level: newest.map_or(level, |newest| newest.max(level)) }));
     }
-    let own = equipment_alarms::table.find(id).filter(equipment_alarms::organization_id.eq(owner));
-    let found: Option<EquipmentAlarm> = own.select(EquipmentAlarm::as_select()).first(conn).optional()?;
-    Ok(found.map(|alarm| Point { subject: alarm.subject, rule: alarm.kind.as_str().to_owned(), level: alarm.level }))
+    let own = equipment_alarm(conn, owner, id)?;
+    Ok(own.map(|alarm| Point { subject: alarm.subject, rule: alarm.kind.as_str().to_owned(), level: alarm.level }))
 }
 
 /// One alarm of the platform.
@@ -307,7 +310,7 @@ pub fn acts(conn: &mut Conn, owner: &str, alarm_id: &str, limit: i64) -> QueryRe
         .load(conn)
 }
 
-/// Times of the alarms of a desk since a moment, the oldest first, of apps and of the platform; without notices.
+/// Times of the alarms of a desk since a moment, the oldest first, of apps and of the platform; without notices. Of more than `limit` the newest.
 pub fn raised_since(conn: &mut Conn, owner: &str, since: Timestamp, limit: i64) -> QueryResult<Vec<(Timestamp, Level)>> {
     let mut times: Vec<(Timestamp, Level)> = alarms::table
         .filter(alarms::organization_id.eq(owner).and(alarms::raised_at.ge(since)).and(alarms::level.ne(Level::Notice)))
@@ -324,7 +327,13 @@ pub fn raised_since(conn: &mut Conn, owner: &str, since: Timestamp, limit: i64) 
         .load(conn)?;
     times.extend(own);
     times.sort_unstable();
-    Ok(times)
+    Ok(newest(times, limit))
+}
+
+/// Of rows with the oldest first the newest, at most so many.
+fn newest<T>(mut rows: Vec<T>, limit: i64) -> Vec<T> {
+    let surplus = rows.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+    rows.split_off(surplus)
 }
 
 /// Alarms of the platform that are present, of all organisations.
@@ -343,16 +352,18 @@ pub fn is_present(conn: &mut Conn, owner: &str, kind: EquipmentKind, subject: &s
     Ok(found > 0)
 }
 
-pub fn end_equipment_alarm(conn: &mut Conn, id: &str, now: Timestamp) -> QueryResult<usize> {
-    diesel::update(equipment_alarms::table.filter(equipment_alarms::id.eq(id).and(equipment_alarms::ended_at.is_null())))
+pub fn end_equipment_alarms(conn: &mut Conn, ids: &[String], now: Timestamp) -> QueryResult<usize> {
+    diesel::update(equipment_alarms::table.filter(equipment_alarms::id.eq_any(ids).and(equipment_alarms::ended_at.is_null())))
         .set(equipment_alarms::ended_at.eq(now))
         .execute(conn)
 }
 
-/// Enrolled nodes that have called before: owner, node, last call, the agent's own trouble.
-pub fn node_conditions(conn: &mut Conn) -> QueryResult<Vec<(String, String, Option<Timestamp>, Option<String>)>> {
+/// Enrolled nodes that have called before and are not up, or whose agent has trouble of its own: owner, node, last call, the trouble.
+pub fn troubled_nodes(conn: &mut Conn, now: Timestamp) -> QueryResult<Vec<(String, String, Option<Timestamp>, Option<String>)>> {
+    let (first, last) = up_between(now);
     nodes::table
         .filter(nodes::state.eq(NodeState::Enrolled).and(nodes::seen_at.is_not_null()))
+        .filter(nodes::seen_at.lt(first).or(nodes::seen_at.gt(last)).or(nodes::trouble.is_not_null()))
         .select((nodes::organization_id, nodes::id, nodes::seen_at, nodes::trouble))
         .load(conn)
 }
@@ -441,22 +452,24 @@ pub fn apps_of(conn: &mut Conn, owner: &str) -> QueryResult<Vec<(String, String,
         .load(conn)
 }
 
-/// Deletes what is over an age, at most so many rows of each table.
+/// Deletes what is over an age, at most so many rows of each table. An answer stays as long as its alarm, which would call again without it.
 pub fn prune(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
+    let over = equipment_alarms::table.filter(equipment_alarms::ended_at.lt(before));
+    let old: Vec<String> = over.limit(limit).select(equipment_alarms::id).load(conn)?;
+    let mut deleted = diesel::delete(equipment_alarms::table.filter(equipment_alarms::id.eq_any(old))).execute(conn)?;
     let old: Vec<String> = alarm_responses::table
         .filter(alarm_responses::acknowledged_at.lt(before))
+        .filter(not(exists(alarms::table.filter(alarms::id.eq(alarm_responses::alarm_id)))))
+        .filter(not(exists(equipment_alarms::table.filter(equipment_alarms::id.eq(alarm_responses::alarm_id)))))
         .limit(limit)
         .select(alarm_responses::alarm_id)
         .load(conn)?;
-    let mut deleted = diesel::delete(alarm_responses::table.filter(alarm_responses::alarm_id.eq_any(old))).execute(conn)?;
+    deleted += diesel::delete(alarm_responses::table.filter(alarm_responses::alarm_id.eq_any(old))).execute(conn)?;
     let old: Vec<String> = alarm_acts::table.filter(alarm_acts::at.lt(before)).limit(limit).select(alarm_acts::id).load(conn)?;
     deleted += diesel::delete(alarm_acts::table.filter(alarm_acts::id.eq_any(old))).execute(conn)?;
     let over = alarm_suppressions::table.filter(alarm_suppressions::ended_at.lt(before).or(alarm_suppressions::ends_at.lt(before)));
     let old: Vec<String> = over.limit(limit).select(alarm_suppressions::id).load(conn)?;
-    deleted += diesel::delete(alarm_suppressions::table.filter(alarm_suppressions::id.eq_any(old))).execute(conn)?;
-    let over = equipment_alarms::table.filter(equipment_alarms::ended_at.lt(before));
-    let old: Vec<String> = over.limit(limit).select(equipment_alarms::id).load(conn)?;
-    Ok(deleted + diesel::delete(equipment_alarms::table.filter(equipment_alarms::id.eq_any(old))).execute(conn)?)
+    Ok(deleted + diesel::delete(alarm_suppressions::table.filter(alarm_suppressions::id.eq_any(old))).execute(conn)?)
 }
 
 /// Alarms since a moment with their answers, of apps and of the platform, the oldest first; without notices. Of more than `limit` the newest.
@@ -503,7 +516,7 @@ pub fn raised(conn: &mut Conn, owner: &str, since: Timestamp, limit: i64) -> Que
     };
     let mut all: Vec<Raised> = of_apps.into_iter().chain(own).map(raised).collect();
     all.sort_by_key(|alarm| alarm.at);
-    Ok(all)
+    Ok(newest(all, limit))
 }
 
 /// Alarms that were raised before a moment and that nobody has acknowledged, at most so many; without notices.

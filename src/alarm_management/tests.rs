@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 use app_package::digest::Digest;
 use chrono::TimeDelta;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::board::{self, Listed};
 use super::equipment::look;
@@ -12,10 +12,15 @@ use super::presence::PRESENT_FOR;
 use super::service::act;
 use super::{figures, upkeep};
 use crate::base::app::App;
-use crate::base::auth::{Actor, Role};
+use crate::base::auth::policy::Scope;
+use crate::base::auth::{Actor, Role, Via};
+use crate::catalog;
 use crate::catalog::model::PlanKind;
 use crate::fleet::service::{self as fleet, DeployInput};
-use crate::telemetry::model::Level;
+use crate::site::parts::listing::holds_license;
+use crate::stops::model::Stop;
+use crate::telemetry;
+use crate::telemetry::model::{LATE, Level};
 use crate::telemetry::taking::take;
 use crate::testing::shop::{Shop, license, shop};
 use crate::testing::{self, drain_jobs, each_backend};
@@ -50,13 +55,27 @@ async fn desk(app: &App) -> Desk {
 impl Desk {
     /// Raises alarms: rule and level of each.
     async fn raise(&self, app: &App, first: u64, alarms: &[(&str, &str)]) {
+        self.raise_after(app, first, TimeDelta::zero(), alarms).await;
+    }
+
+    /// Raises alarms that took so long to come.
+    async fn raise_after(&self, app: &App, first: u64, age: TimeDelta, alarms: &[(&str, &str)]) {
+        let at = app.clock.now().minus(age).utc();
         let report = |(n, (rule, level)): (usize, &(&str, &str))| {
-            json!({"sequence": first + n as u64, "at": app.clock.now().utc(), "kind": "alarm", "deployment_id": self.deployment,
+            json!({"sequence": first + n as u64, "at": at, "kind": "alarm", "deployment_id": self.deployment,
                 "digest": self.digest, "rule": rule, "level": level, "text": {"zh": "<i>锚杆</i>", "en": "<i>bolt</i>"},
                 "result": {"detections": [{"label": "bolt", "score": 0.9, "box": [10, 20, 30, 40]}]}})
         };
         let reports = json!({"reports": alarms.iter().enumerate().map(report).collect::<Vec<_>>()});
         take(app, &self.node, serde_json::from_str(&reports.to_string()).unwrap()).await.unwrap();
+    }
+
+    /// A heartbeat of the node, with its agent's trouble.
+    async fn beat(&self, app: &App, sequence: u64, trouble: Option<&str>) {
+        let trouble = trouble.map(|code| json!({"code": code, "message": "x"}));
+        let beat = json!({"reports": [{"sequence": sequence, "at": app.clock.now().utc(), "kind": "heartbeat",
+            "node": {"cpu_percent": 1, "memory_used_bytes": 1, "memory_total_bytes": 2, "trouble": trouble}}]});
+        take(app, &self.node, serde_json::from_str(&beat.to_string()).unwrap()).await.unwrap();
     }
 
     async fn list(&self, app: &App, show: Show) -> Listed {
@@ -103,6 +122,8 @@ async fn a_queue_goes_by_what_calls_then_level_then_age() {
         assert_eq!(board::list(&app, owner, narrowed, None, 9).await.unwrap().len(), 2);
         let elsewhere = Filter { site_id: Some("sit_none".into()), ..Filter::default() };
         assert!(board::list(&app, owner, elsewhere, None, 9).await.unwrap().is_empty());
+        let foreign = board::list(&app, &desk.shop.vendor, Filter::default(), None, 9).await;
+        assert_eq!(foreign.unwrap_err().code, "not-permitted");
     })
     .await;
 }
@@ -198,16 +219,177 @@ async fn what_the_platform_sees_is_in_the_same_list_once() {
         let lost = find(&open, "node-lost");
         let (entry, _) = board::detail(&app, &desk.shop.operator, lost.clone()).await.unwrap();
         assert_eq!((entry.state, entry.point().0), (AlarmState::Active, desk.node_id.as_str()));
-        let here = Filter { node_id: Some(desk.node_id.clone()), ..Filter::default() };
+        let site = board::summary(&app, &desk.shop.operator).await.unwrap().sites.remove(0).0;
+        let here = Filter { site_id: Some(site), ..Filter::default() };
         assert_eq!(board::list(&app, &desk.shop.operator, here, None, 9).await.unwrap().len(), 2);
+
+        // Programs read the same list.
+        for (query, seen) in [
+            (String::new(), ["node-lost", "bolt"].as_slice()),
+            (format!("?before={lost}"), &["bolt"]),
+            (format!("?deployment={}", desk.deployment), &["bolt"]),
+            ("?level=critical".to_owned(), &[]),
+        ] {
+            let (_, told) = testing::page(&app, &desk.shop.operator, Method::GET, &format!("/api/v1/alarms{query}"), "").await;
+            let told: Value = serde_json::from_str(&told).unwrap();
+            let rules: Vec<&str> = told["items"].as_array().unwrap().iter().filter_map(|item| item["rule"].as_str()).collect();
+            assert_eq!(rules, seen, "{query}");
+        }
+        let (status, _) = testing::page(&app, &desk.shop.operator, Method::GET, "/api/v1/alarms?before=a.b", "").await;
+        assert_eq!(status, 422);
         act(&app, &desk.shop.operator, &lost, Act::Acknowledge, "").await.unwrap();
 
         // It is back: with a clock that is wrong.
-        let beat = json!({"reports": [{"sequence": 2, "at": app.clock.now().utc(), "kind": "heartbeat",
-            "node": {"cpu_percent": 1, "memory_used_bytes": 1, "memory_total_bytes": 2, "trouble": {"code": "clock-wrong", "message": "x"}}}]});
-        take(&app, &desk.node, serde_json::from_str(&beat.to_string()).unwrap()).await.unwrap();
+        desk.beat(&app, 2, Some("clock-wrong")).await;
         assert_eq!(look(&app).await.unwrap(), (1, 1));
         assert_eq!(rules(&desk.list(&app, Show::Open).await), [EquipmentKind::ClockWrong.as_str(), "bolt"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn silence_ends_no_fault() {
+    each_backend(|app| async move {
+        let desk = desk(&app).await;
+        desk.beat(&app, 1, Some("clock-wrong")).await;
+        assert_eq!(look(&app).await.unwrap(), (1, 0));
+        app.clock.advance(TimeDelta::minutes(2));
+        assert_eq!(look(&app).await.unwrap(), (1, 0), "lost, and its last word was of a wrong clock");
+        assert_eq!(rules(&desk.list(&app, Show::Open).await), ["node-lost", "clock-wrong"]);
+        desk.beat(&app, 2, Some("state-unwritable")).await;
+        assert_eq!(look(&app).await.unwrap(), (1, 2));
+        let present: Vec<String> = desk
+            .list(&app, Show::Open)
+            .await
+            .iter()
+            .filter(|(entry, _)| entry.presence.ended_at.is_none())
+            .map(|(entry, _)| entry.point().1.to_owned())
+            .collect();
+        assert_eq!(present, ["disk-full"]);
+        app.clock.advance(TimeDelta::seconds(15));
+        desk.beat(&app, 3, None).await;
+        assert_eq!(look(&app).await.unwrap(), (0, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_and_is_shelved_stays_in_a_list() {
+    each_backend(|app| async move {
+        let desk = desk(&app).await;
+        desk.raise(&app, 1, &[("bolt", "warning")]).await;
+        let bolt = find(&desk.list(&app, Show::Open).await, "bolt");
+        act(&app, &desk.shop.operator, &bolt, Act::Acknowledge, "").await.unwrap();
+        act(&app, &desk.shop.operator, &bolt, Act::Shelve { minutes: 30 }, "belt stands").await.unwrap();
+        assert_eq!(rules(&desk.list(&app, Show::Shelved).await), ["bolt"]);
+        assert!(desk.list(&app, Show::Open).await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_shelf_is_bounded_by_what_the_rule_is_now() {
+    each_backend(|app| async move {
+        let desk = desk(&app).await;
+        let operator = &desk.shop.operator;
+        desk.raise(&app, 1, &[("bolt", "warning")]).await;
+        let old = find(&desk.list(&app, Show::Open).await, "bolt");
+        assert_eq!(board::detail(&app, operator, old.clone()).await.unwrap().0.shelf_level, Level::Warning);
+        desk.raise(&app, 2, &[("bolt", "critical"), ("smoke", "warning")]).await;
+        let (entry, _) = board::detail(&app, operator, old.clone()).await.unwrap();
+        assert_eq!((entry.level, entry.shelf_level), (Level::Warning, Level::Critical));
+        let shelve = |minutes| Act::Shelve { minutes };
+        assert_eq!(act(&app, operator, &old, shelve(61), "belt stands").await.unwrap_err().fields[0].code, "out-of-range");
+        act(&app, operator, &old, shelve(60), "belt stands").await.unwrap();
+        // One of a rule that is critical no more stays what it is.
+        app.clock.advance(TimeDelta::hours(1));
+        let critical = desk.list(&app, Show::Open).await.remove(0).0;
+        desk.raise(&app, 4, &[("bolt", "warning")]).await;
+        assert_eq!(critical.level, Level::Critical);
+        assert!(act(&app, operator, &critical.id, shelve(61), "belt stands").await.is_err());
+        act(&app, operator, &old, shelve(480), "belt stands").await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_desk_rings_for_what_is_new_and_wants_an_answer() {
+    each_backend(|app| async move {
+        let desk = desk(&app).await;
+        let operator = &desk.shop.operator;
+        desk.raise_after(&app, 1, LATE + TimeDelta::minutes(1), &[("fire", "critical")]).await;
+        desk.raise(&app, 2, &[("word", "notice")]).await;
+        let summary = board::summary(&app, operator).await.unwrap();
+        assert_eq!((summary.critical, summary.ringing_critical, summary.ringing_warning), (1, 0, 0), "it calls, and rings no bell");
+        for path in ["/duty/board", "/duty/board?show=history"] {
+            let (_, html) = testing::page(&app, operator, Method::GET, path, "").await;
+            assert!(html.contains("data-critical=\"0\"") && !html.contains("data-newest"), "{html}");
+        }
+        desk.raise(&app, 3, &[("bolt", "warning"), ("smoke", "critical")]).await;
+        let summary = board::summary(&app, operator).await.unwrap();
+        assert_eq!((summary.critical, summary.ringing_critical, summary.ringing_warning), (2, 1, 1));
+        let smoke = find(&desk.list(&app, Show::Open).await, "smoke");
+        let (_, html) = testing::page(&app, operator, Method::GET, "/duty/board", "").await;
+        assert!(html.contains("data-critical=\"1\"") && html.contains(&format!("data-newest=\"{smoke}\"")), "{html}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_stays_as_long_as_its_alarm() {
+    each_backend(|app| async move {
+        let desk = desk(&app).await;
+        let operator = &desk.shop.operator;
+        desk.raise(&app, 1, &[("bolt", "warning")]).await;
+        app.clock.advance(TimeDelta::minutes(2));
+        look(&app).await.unwrap();
+        let open = desk.list(&app, Show::Open).await;
+        let (bolt, lost) = (find(&open, "bolt"), find(&open, "node-lost"));
+        for id in [&bolt, &lost] {
+            act(&app, operator, id, Act::Acknowledge, "").await.unwrap();
+        }
+        let age = TimeDelta::days(app.settings.telemetry.keep_alarm_days) + TimeDelta::minutes(1);
+        app.clock.advance(age);
+        assert_eq!(upkeep::prune(&app).await.unwrap(), 2, "two acts");
+        for id in [&bolt, &lost] {
+            assert!(board::detail(&app, operator, id.clone()).await.unwrap().0.response.is_some(), "{id}");
+        }
+        telemetry::upkeep::prune(&app).await.unwrap();
+        assert_eq!(upkeep::prune(&app).await.unwrap(), 1, "the answer to what is gone");
+        assert!(board::detail(&app, operator, lost.clone()).await.unwrap().0.response.is_some());
+        desk.beat(&app, 2, None).await;
+        look(&app).await.unwrap();
+        app.clock.advance(age);
+        assert_eq!(upkeep::prune(&app).await.unwrap(), 2, "an alarm of the platform that is over, and its answer");
+        assert_eq!(board::detail(&app, operator, lost).await.unwrap_err().code, "alarm");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_screen_knows_its_mine_and_not_whose_token_it_has() {
+    each_backend(|app| async move {
+        let desk = desk(&app).await;
+        let person = desk.shop.operator.person().unwrap().clone();
+        let with = |scope| Actor::Person(Box::new(person.clone()), Via::Token { id: "tok_x".into(), scopes: vec![scope] });
+        let screen = with(Scope::Wall);
+        for path in ["/duty/wall", "/apps"] {
+            let (status, html) = testing::page(&app, &screen, Method::GET, path, "").await;
+            assert_eq!(status, 200, "{path}");
+            assert!(html.contains(&person.organization_name.en) && !html.contains(&person.name), "{path}: {html}");
+        }
+
+        // What was bought and is suspended is for those who may see licences.
+        let moderator = testing::platform(&app, Role::Moderator).await;
+        let id = desk.shop.listing.app_id.clone();
+        crate::stops::service::act(&app, &moderator, Stop::SuspendListing, &id, "it is looked into").await.unwrap();
+        for (who, holds) in [(desk.shop.operator.clone(), true), (with(Scope::Read), true), (screen, false), (Actor::Anonymous, false)] {
+            let found = app.db.read(move |conn| {
+                let row = catalog::service::find_by_slugs(conn, "acme", "belt")?.unwrap();
+                holds_license(conn, &who, &row)
+            });
+            assert_eq!(found.await.unwrap(), holds);
+        }
     })
     .await;
 }

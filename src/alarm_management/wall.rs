@@ -3,15 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::TimeDelta;
-
 use super::board::{self, Entry, Origin, Summary};
 use super::model::Filter;
 use super::store;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::auth::policy::{self, Action};
-use crate::base::db::{Conn, Timestamp};
+use crate::base::db::Timestamp;
 use crate::base::error::Result;
 use crate::base::i18n::Names;
 use crate::catalog;
@@ -22,8 +20,6 @@ use crate::telemetry::model::Level;
 const SHOWN: i64 = 7;
 /// Alarms that are looked through for the places.
 const MOST: i64 = 200;
-/// Most alarms of a day that its bars count.
-const MOST_OF_A_DAY: i64 = 20_000;
 
 /// A site.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +30,7 @@ pub struct Place {
     pub apps: usize,
     /// The worst that calls there.
     pub worst: Option<Level>,
-    /// When something was raised there last, of what calls.
+    /// When something was raised there last, of what is open.
     pub last: Option<Timestamp>,
 }
 
@@ -68,7 +64,7 @@ pub struct Wall {
 }
 
 /// The last 24 hours of some alarms.
-fn hours(raised: &[(Timestamp, Level)], now: Timestamp) -> Vec<Hour> {
+pub fn hours(raised: &[(Timestamp, Level)], now: Timestamp) -> Vec<Hour> {
     let end = now.unix().div_euclid(3600) + 1;
     let mut hours: Vec<Hour> =
         (end - 24..end).map(|hour| Hour { begin: Timestamp::from_unix(hour * 3600), critical: 0, warning: 0 }).collect();
@@ -79,11 +75,6 @@ fn hours(raised: &[(Timestamp, Level)], now: Timestamp) -> Vec<Hour> {
         }
     }
     hours
-}
-
-/// The last 24 hours of an organisation; the caller has asked for the right to see its alarms.
-pub fn day_in(conn: &mut Conn, owner: &str, now: Timestamp) -> Result<Vec<Hour>> {
-    Ok(hours(&store::raised_since(conn, owner, now.minus(TimeDelta::hours(24)), MOST_OF_A_DAY)?, now))
 }
 
 /// The wall of the actor's mine.
@@ -98,7 +89,7 @@ pub async fn wall(app: &App, actor: &Actor) -> Result<Wall> {
             let (nodes, apps) = (store::nodes_of(conn, &owner)?, store::specialties_of(conn, &owner)?);
             let names: BTreeMap<String, Names> =
                 catalog::service::specialties(conn)?.into_iter().map(|specialty| (specialty.slug, specialty.name)).collect();
-            let hours = day_in(conn, &owner, now)?;
+            let hours = hours(&summary.raised, now);
             let mut places: BTreeMap<String, Place> = BTreeMap::new();
             let mut up: BTreeSet<&str> = BTreeSet::new();
             for (id, site, seen_at) in &nodes {
@@ -155,6 +146,8 @@ fn site(entry: &Entry) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
 
     #[test]

@@ -76,7 +76,7 @@ pub fn reader_of(actor: &Actor) -> String {
 /// The signed-in reader of a page.
 #[derive(Debug, Clone)]
 pub struct Viewer {
-    /// Person's name.
+    /// Person's name; of a token, which a wall may show, the organisation's.
     pub name: String,
     /// Organisation's name in the page's language.
     pub organization: String,
@@ -140,11 +140,16 @@ impl Page {
         let extensions = req.extensions();
         let actor = extensions.get::<Actor>();
         let reader = actor.cloned().unwrap_or_default();
-        let viewer = actor.and_then(Actor::as_person).map(|p| Viewer {
-            name: p.name.clone(),
-            organization: locale.pick(&p.organization_name.zh, &p.organization_name.en).to_owned(),
-            organization_kind: p.kind.as_str(),
-            organizations: p.organizations.iter().map(|(id, zh, en)| (id.clone(), locale.pick(zh, en).to_owned())).collect(),
+        let is_token = matches!(actor, Some(Actor::Person(_, Via::Token { .. })));
+        let viewer = actor.and_then(Actor::as_person).map(|p| {
+            let organization = locale.pick(&p.organization_name.zh, &p.organization_name.en).to_owned();
+            let others = p.organizations.iter().filter(|_| !is_token);
+            Viewer {
+                name: if is_token { organization.clone() } else { p.name.clone() },
+                organization,
+                organization_kind: p.kind.as_str(),
+                organizations: others.map(|(id, zh, en)| (id.clone(), locale.pick(zh, en).to_owned())).collect(),
+            }
         });
         // Others than signed-in people get the value with a form only: their other pages may be kept for everybody.
         let (csrf, anonymous_csrf) = match actor {

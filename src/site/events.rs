@@ -30,6 +30,9 @@ pub fn configure(cfg: &mut ServiceConfig) {
 /// Most topics of one stream: all tabs of a browser share one.
 const MAX_TOPICS: usize = 32;
 
+/// Topics of a screen, which shows the wall and nothing else.
+const OF_WALL: [&str; 2] = ["alarms", "fleet"];
+
 /// Streams of one person at a time: a browser has one, or one for each visible tab.
 const MAX_STREAMS: usize = 8;
 
@@ -98,15 +101,18 @@ impl Open {
 /// # Errors
 /// `topic-unknown`, `too-many-topics`; `too-many-connections`.
 async fn events(req: HttpRequest, app: Data<App>, actor: Actor) -> Result<HttpResponse, ApiError> {
-    let person = policy::require(&actor, Action::ViewAccount).or_else(|e| policy::require(&actor, Action::ViewWall).map_err(|_| e))?;
+    let of_account = policy::require(&actor, Action::ViewAccount);
+    let sees_all = of_account.is_ok();
+    let person = of_account.or_else(|e| policy::require(&actor, Action::ViewWall).map_err(|_| e))?;
     let (organization_id, user_id) = (person.organization_id.clone(), person.user_id.clone());
     let pairs = serde_urlencoded::from_str(req.query_string()).map_err(|e| Error::invalid("query-malformed").source(e))?;
     let topics: Vec<String> = FormPairs(pairs).all("topic").take(MAX_TOPICS + 1).map(ToOwned::to_owned).collect();
     if topics.len() > MAX_TOPICS {
         return Err(Error::invalid("too-many-topics").arg("max", MAX_TOPICS).into());
     }
-    // A misspelt topic would wait for ever.
-    if topics.is_empty() || !topics.iter().all(|topic| live::known(topic)) {
+    // A misspelt topic would wait for ever; of what its wall does not show a screen is told nothing.
+    let may = |topic: &String| live::known(topic) && (sees_all || OF_WALL.contains(&topic.as_str()));
+    if topics.is_empty() || !topics.iter().all(may) {
         return Err(Error::invalid("topic-unknown").into());
     }
     let proof = if let Actor::Person(_, via) = &actor { Credential::of(via) } else { None };
@@ -134,8 +140,12 @@ async fn events(req: HttpRequest, app: Data<App>, actor: Actor) -> Result<HttpRe
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::Method;
+
     use super::*;
     use crate::account::service as account;
+    use crate::base::auth::Via;
+    use crate::base::auth::policy::Scope;
     use crate::testing::{self, PASSWORD, each_backend};
 
     fn open(app: &App, actor: Actor, topics: &[&str]) -> Open {
@@ -172,6 +182,26 @@ mod tests {
             }
             assert_eq!(stream.next().await.unwrap(), "event: change\ndata: alarms\n\n");
             assert_eq!(stream.next().await.unwrap(), "event: change\ndata: fleet\n\n");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_screen_is_told_of_what_its_wall_shows_and_of_nothing_else() {
+        each_backend(|app| async move {
+            let person = testing::operator(&app, "north").await.person().unwrap().clone();
+            let with = |scope| Actor::Person(Box::new(person.clone()), Via::Token { id: "tok_x".into(), scopes: vec![scope] });
+            for (scope, topics, status) in [
+                (Scope::Wall, "topic=alarms&topic=fleet", 200),
+                (Scope::Wall, "topic=alarms&topic=orders", 422),
+                (Scope::Wall, "topic=node:nod_1", 422),
+                (Scope::Wall, "", 422),
+                (Scope::Read, "topic=alarms&topic=orders", 200),
+                (Scope::Pull, "topic=alarms", 403),
+            ] {
+                let answer = testing::answer(&app, &with(scope), Method::GET, &format!("/events?{topics}"), "", None).await;
+                assert_eq!(answer.status(), status, "{scope} {topics}");
+            }
         })
         .await;
     }

@@ -1,10 +1,10 @@
-//! Use cases of telemetry: listing alarms, figures, plots. Reports are taken in [`super::taking`].
+//! Use cases of telemetry: alarms, figures, plots. Reports are taken in [`super::taking`].
 
 use std::collections::BTreeMap;
 
 use diesel::QueryResult;
 
-use super::model::{AlarmLine, AppSample, Filter};
+use super::model::{AlarmLine, AppSample};
 use super::plots::{self, Plot, PlotData, Span};
 use super::store;
 use crate::base::app::App;
@@ -14,18 +14,10 @@ use crate::base::db::Conn;
 use crate::base::error::{Error, Result};
 use crate::base::i18n::Lang;
 
-/// Alarms on one page.
-pub const PAGE: i64 = 50;
 /// Topic of the alarm list.
 pub const TOPIC: &str = "alarms";
 /// Most samples that one plot reads: ten apps, a day, every fifteen seconds.
 const MAX_PLOTTED: i64 = 60_000;
-
-/// Alarms of the operator, newest first; one more than a page where there are more.
-pub async fn list_alarms(app: &App, actor: &Actor, filter: Filter) -> Result<Vec<AlarmLine>> {
-    let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
-    app.db.read(move |conn| Ok(store::alarms(conn, &owner, &filter, PAGE + 1)?)).await
-}
 
 /// One alarm of the operator.
 ///
@@ -33,13 +25,12 @@ pub async fn list_alarms(app: &App, actor: &Actor, filter: Filter) -> Result<Vec
 /// `alarm`: not there, or not the operator's.
 pub fn alarm_in(conn: &mut Conn, actor: &Actor, id: &str) -> Result<AlarmLine> {
     let owner = &policy::require(actor, Action::ViewFleet)?.organization_id;
-    let one = Filter { id: Some(id.to_owned()), ..Filter::default() };
-    store::alarms(conn, owner, &one, 1)?.pop().ok_or_else(|| Error::not_found("alarm"))
+    store::alarms(conn, owner, Some(id), 1)?.pop().ok_or_else(|| Error::not_found("alarm"))
 }
 
 /// The latest alarms of an organisation, for other pages.
 pub fn latest_alarms(conn: &mut Conn, organization_id: &str, limit: i64) -> Result<Vec<AlarmLine>> {
-    Ok(store::alarms(conn, organization_id, &Filter::default(), limit)?)
+    Ok(store::alarms(conn, organization_id, None, limit)?)
 }
 
 /// The figures of each deployment's last heartbeat, for other pages; a deployment without one is not in the map.

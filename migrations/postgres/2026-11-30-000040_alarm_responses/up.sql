@@ -7,7 +7,7 @@ CREATE TABLE alarm_responses (
   acknowledged_at TIMESTAMP NOT NULL,
   verdict TEXT CHECK (verdict IN ('real', 'false', 'test'))
 );
-CREATE INDEX alarm_responses_acknowledged ON alarm_responses (organization_id, acknowledged_at);
+CREATE INDEX alarm_responses_acknowledged ON alarm_responses (acknowledged_at);
 -- What is shelved or out of service: a rule at a subject (a deployment, a node, a licence), with all alarms of it.
 CREATE TABLE alarm_suppressions (
   id TEXT NOT NULL PRIMARY KEY,

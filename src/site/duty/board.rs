@@ -6,7 +6,7 @@ use askama::Template;
 use serde::{Deserialize, Serialize};
 
 use super::row::{Current, Row};
-use crate::alarm_management::board::{self, MOST_COUNTED, PAGE, Summary};
+use crate::alarm_management::board::{self, PAGE, Summary, up_to};
 use crate::alarm_management::model::{Act, Cursor, Filter, Shift, Show, Verdict};
 use crate::alarm_management::service;
 use crate::base::app::App;
@@ -48,9 +48,10 @@ pub struct Wanted {
     /// `now`: the present shift, `last`: the one before.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub shift: String,
-    /// Digits of the day are not asked for: a shift is.
+    /// The alarm that is looked at.
     #[serde(skip_serializing)]
     pub alarm: String,
+    /// Where the page of the list begins.
     #[serde(skip_serializing)]
     pub after: String,
 }
@@ -75,7 +76,6 @@ impl Wanted {
             show: self.show(),
             level: self.level.parse().ok(),
             site_id: id(&self.site),
-            node_id: None,
             app_id: id(&self.app),
             deployment_id: id(&self.deployment),
             verdict: self.verdict.parse().ok(),
@@ -106,8 +106,10 @@ async fn board(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Want
     let wanted = query.into_inner();
     let (page, now) = (Page::of(&req, "duty-board-title"), app.clock.now());
     let after: Option<Cursor> = if wanted.after.is_empty() { None } else { wanted.after.parse().ok() };
-    let mut listed = board::list(&app, &actor, wanted.filter(now), after, PAGE + 1).await?;
     let address = wanted.address("/duty/board");
+    let join = if address.contains('?') { '&' } else { '?' };
+    let place = after.as_ref().map(|after| format!("after={after}&")).unwrap_or_default();
+    let mut listed = board::list(&app, &actor, wanted.filter(now), after, PAGE + 1).await?;
     let at = Some(wanted.after.as_str()).filter(|after| !after.is_empty());
     let (previous, next) = paging(&mut listed, PAGE, &address, "after", at, |(_, cursor)| cursor.to_string());
     let first = listed.first().map(|(entry, _)| entry.id.clone());
@@ -121,7 +123,6 @@ async fn board(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Want
     let current = shown.map(|(entry, acts)| Current::of(&page, &entry, &acts));
     let summary = board::summary(&app, &actor).await?;
     let rows = listed.iter().map(|(entry, _)| Row::of(&page, entry)).collect();
-    let join = if address.contains('?') { '&' } else { '?' };
     let shift = Shift::at(now);
     let view = BoardPage {
         is_live: wanted.after.is_empty(),
@@ -129,8 +130,10 @@ async fn board(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Want
         export: wanted.address("/duty/board/export"),
         shift_word: page.tk("duty-shift-", shift.number),
         flood_since: summary.flood_since.map(|at| page.moment(&at)),
-        newest: first_calling(&listed),
-        join,
+        newest: newest_ringing(&listed),
+        link: format!("{address}{join}{place}alarm="),
+        critical: up_to(summary.critical),
+        warning: up_to(summary.warning),
         address,
         rows,
         current,
@@ -155,9 +158,9 @@ async fn detail(
     }
 }
 
-/// The newest alarm that calls, with its level: a desk that has not seen it rings.
-fn first_calling(listed: &board::Listed) -> Option<(String, Level)> {
-    listed.iter().map(|(entry, _)| entry).filter(|entry| entry.calls()).max_by_key(|entry| &entry.id).map(|e| (e.id.clone(), e.level))
+/// The newest alarm that rings, with its level: a desk that has not seen it does so.
+fn newest_ringing(listed: &board::Listed) -> Option<(String, Level)> {
+    listed.iter().map(|(entry, _)| entry).filter(|entry| entry.rings()).max_by_key(|entry| &entry.id).map(|e| (e.id.clone(), e.level))
 }
 
 /// `/duty/board`.
@@ -169,14 +172,18 @@ pub struct BoardPage {
     pub rows: Vec<Row>,
     pub current: Option<Current>,
     pub summary: Summary,
+    /// What calls, by level.
+    pub critical: String,
+    pub warning: String,
     /// Since when there are more than a person can answer.
     pub flood_since: Option<String>,
     pub shift_word: String,
     pub newest: Option<(String, Level)>,
-    /// Address of the list, what joins a value to it, and the same with the alarm that is looked at.
+    /// Address of the list, and the same with the alarm that is looked at.
     pub address: String,
-    pub join: char,
     pub here: String,
+    /// Address of an alarm on this page of the list, but for its id.
+    pub link: String,
     pub export: String,
     /// Whether what is new appears by itself.
     pub is_live: bool,
@@ -185,11 +192,6 @@ pub struct BoardPage {
 }
 
 impl BoardPage {
-    /// A count of what calls, which is not counted to its end.
-    pub fn up_to(n: &usize) -> String {
-        if *n >= MOST_COUNTED { format!("{}+", MOST_COUNTED - 1) } else { n.to_string() }
-    }
-
     pub fn is_current(&self, id: &str) -> bool {
         self.current.as_ref().is_some_and(|current| current.row.id == id)
     }

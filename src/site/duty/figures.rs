@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, web};
 use askama::Template;
 use chrono::TimeDelta;
 
-use crate::alarm_management::figures::{self, Busy, DAYS, MOST, Report};
+use crate::alarm_management::figures::{self, Busy, DAYS, MOST, Report, ratio};
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::i18n::Names;
@@ -98,12 +98,7 @@ impl FiguresPage {
             measure("duty-figures-peak", f.peak.to_string(), "≤ 10", if f.peak <= 10 { "green" } else { "red" }),
             measure("duty-figures-over", format!("{:.1} %", f.over), "< 1 %", graded(f.over, 1.0, 5.0)),
             measure("duty-figures-standing", report.standing.to_string(), "< 5", if report.standing < 5 { "green" } else { "red" }),
-            measure(
-                "duty-figures-chattering",
-                f.chattering.len().to_string(),
-                "0",
-                if f.chattering.is_empty() { "green" } else { "amber" },
-            ),
+            measure("duty-figures-chattering", f.chatter.to_string(), "0", if f.chatter == 0 { "green" } else { "amber" }),
             measure("duty-figures-critical", format!("{:.1} %", f.critical), "≈ 5 %", graded(f.critical, 5.0, 20.0)),
             measure("duty-figures-top", format!("{:.1} %", f.top), "< 5 %", graded(f.top, 5.0, 20.0)),
             measure("duty-figures-median", time(f.median), "", ""),
@@ -154,17 +149,12 @@ impl FiguresPage {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^53, drawn")]
-fn ratio(part: usize, whole: usize) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
-/// `3 of 10 (30 %)`; a dash where nobody has judged.
+/// `3 / 10 (30 %)`; a dash where nobody has judged.
 fn judged(part: usize, whole: usize) -> String {
     if whole == 0 { "–".to_owned() } else { format!("{part} / {whole} ({:.0} %)", 100.0 * ratio(part, whole)) }
 }
 
-/// `1:05`, of longer times hours and minutes.
+/// Minutes and seconds; of an hour and more hours and minutes.
 fn duration(page: &Page, time: TimeDelta) -> String {
     let seconds = time.num_seconds().max(0);
     if seconds < 3600 {

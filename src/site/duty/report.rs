@@ -17,7 +17,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/duty/report", web::get().to(report));
 }
 
-/// Most alarms of a shift on one sheet; the sheet says where there are more.
+/// Most alarms of one list of the sheet; it says where there are more.
 const MOST: i64 = 300;
 
 #[derive(Deserialize)]
@@ -32,23 +32,26 @@ async fn report(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Wan
     let shift = if is_last { Shift::at(now).before() } else { Shift::at(now) };
     let of = |filter: Filter| board::list(&app, &actor, filter, None, MOST + 1);
     let mut raised = of(Filter { show: Show::History, from: Some(shift.from), to: Some(shift.to), ..Filter::default() }).await?;
-    let is_cut = raised.len() > usize::try_from(MOST).unwrap_or(usize::MAX);
-    raised.truncate(usize::try_from(MOST).unwrap_or(usize::MAX));
-    let open = of(Filter::default()).await?;
+    let is_cut = cut(&mut raised);
+    let mut open = of(Filter::default()).await?;
+    let is_open_cut = cut(&mut open);
     let suppressions = board::summary(&app, &actor).await?.suppressions;
     let rows = |listed: &board::Listed| listed.iter().map(|(entry, _)| Row::of(&page, entry)).collect::<Vec<_>>();
     let raised = rows(&raised);
-    let count = |fits: &dyn Fn(&Row) -> bool| raised.iter().filter(|row| fits(row)).count();
+    // Of what is cut there may be more.
+    let counted = |n: usize| if is_cut { format!("{n}+") } else { n.to_string() };
+    let count = |fits: &dyn Fn(&Row) -> bool| counted(raised.iter().filter(|row| fits(row)).count());
     let view = ReportPage {
         shift: page.tk("duty-shift-", shift.number),
         from: page.moment(&shift.from),
         to: page.moment(&shift.to),
         made: page.moment(&now),
         figures: [
-            ("duty-report-raised", raised.len()),
+            ("duty-report-raised", counted(raised.len())),
             ("telemetry-level-critical", count(&|row| row.level == Level::Critical)),
             ("telemetry-level-warning", count(&|row| row.level == Level::Warning)),
-            ("duty-report-unanswered", count(&Row::calls)),
+            // A notice needs no answer.
+            ("duty-report-unanswered", count(&|row| row.calls() && row.level != Level::Notice)),
             ("duty-report-false", count(&|row| row.verdict == Some(Verdict::False))),
         ]
         .map(|(key, n)| (page.t(key), n))
@@ -63,10 +66,19 @@ async fn report(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Wan
         open: rows(&open),
         raised,
         is_cut,
+        is_open_cut,
         is_last,
         page,
     };
     view.page.clone().render(&view)
+}
+
+/// Cuts a list that was read as one more than [`MOST`]; whether there were more.
+fn cut(listed: &mut board::Listed) -> bool {
+    let most = usize::try_from(MOST).unwrap_or(usize::MAX);
+    let is_cut = listed.len() > most;
+    listed.truncate(most);
+    is_cut
 }
 
 /// `/duty/report`.
@@ -80,13 +92,14 @@ pub struct ReportPage {
     pub to: String,
     pub made: String,
     /// Word and count.
-    pub figures: Vec<(String, usize)>,
-    /// What still calls at this moment.
+    pub figures: Vec<(String, String)>,
+    /// What is open at this moment: what calls, then what is acknowledged and present.
     pub open: Vec<Row>,
     /// Kind, rule, reason, person, end.
     pub suppressed: Vec<(String, String, String, String, String)>,
     /// What was raised in the shift.
     pub raised: Vec<Row>,
     pub is_cut: bool,
+    pub is_open_cut: bool,
     pub is_last: bool,
 }

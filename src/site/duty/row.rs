@@ -204,7 +204,7 @@ impl Current {
         };
         // Of a clip it is said when in it the alarm began.
         let second = result.get("at").and_then(Value::as_f64).map(|at| (page.t("telemetry-at-second"), format!("{at:.1} s")));
-        let offered: &[i64] = if entry.level == Level::Critical { &[15, 30, 60] } else { &[30, 60, 120, 240, 480] };
+        let offered: &[i64] = if entry.shelf_level == Level::Critical { &[15, 30, 60] } else { &[30, 60, 120, 240, 480] };
         let word = |minutes: i64| {
             if minutes < 60 { page.t1("duty-minutes", "n", minutes) } else { page.t1("duty-hours", "n", minutes / 60) }
         };

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::picture::Picture;
 use super::row::Row;
-use crate::alarm_management::board::{MOST_COUNTED, Origin};
+use crate::alarm_management::board::{Origin, up_to};
+use crate::alarm_management::figures::ratio;
 use crate::alarm_management::wall::{self, Wall, Zone};
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -101,7 +102,6 @@ pub struct WallPage {
 
 impl WallPage {
     fn of(page: Page, wall: &Wall) -> Self {
-        let up_to = |n: usize| if n >= MOST_COUNTED { format!("{}+", MOST_COUNTED - 1) } else { n.to_string() };
         let rows: Vec<Row> = wall.open.iter().map(|entry| Row::of(&page, entry)).collect();
         let picture = wall.open.first().and_then(|entry| match &entry.origin {
             Origin::App(line) => Picture::of(&serde_json::from_str::<Value>(&line.alarm.result).ok()?),
@@ -173,11 +173,6 @@ fn short(text: &str) -> String {
     };
     let kept: String = text.chars().take_while(fits).collect();
     if kept.len() < text.len() { kept + "…" } else { kept }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^53, drawn")]
-fn ratio(part: usize, whole: usize) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use actix_web::{HttpRequest, web};
 use app_package::license::Verdict;
 use askama::Template;
 
-use crate::alarm_management::board;
+use crate::alarm_management::board::{self, up_to};
+use crate::alarm_management::figures::ratio;
 use crate::alarm_management::wall::{self, Hour};
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
@@ -151,8 +152,8 @@ impl Today {
                 let unheard = page.t1("fleet-running-unheard", "n", overview.unheard);
                 if overview.unheard == 0 { note } else { format!("{unheard} · {note}") }
             },
-            calling: page.count(&i64::try_from(overview.calling.0 + overview.calling.1).unwrap_or(i64::MAX)),
-            calling_note: page.t1("duty-calling-note", "n", overview.calling.0),
+            calling: up_to(overview.calling.0 + overview.calling.1),
+            calling_note: page.t1("duty-calling-note", "n", up_to(overview.calling.0)),
             hours: bars(page, &overview.hours),
             day: overview.hours.iter().map(|hour| hour.critical + hour.warning).sum(),
             empty: overview.sites == 0,
@@ -171,8 +172,7 @@ fn bars(page: &Page, hours: &[Hour]) -> Vec<(usize, f64, f64, String)> {
     let most = hours.iter().map(|hour| hour.critical + hour.warning).max().unwrap_or(0).max(5);
     let bar = |(i, hour): (usize, &Hour)| {
         let n = hour.critical + hour.warning;
-        #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53, drawn")]
-        let height = BARS * n as f64 / most as f64;
+        let height = BARS * ratio(n, most);
         (i * 20, BARS - height, height, format!("{}: {n}", page.datetime(&hour.begin)))
     };
     hours.iter().enumerate().map(bar).collect()
@@ -271,7 +271,7 @@ pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
                 failed,
                 under_way,
                 calling: (summary.critical, summary.warning),
-                hours: wall::day_in(conn, &owner, now)?,
+                hours: wall::hours(&summary.raised, now),
                 alarms,
                 ending,
                 recalled: deployment::recalled(conn, &owner, None, MAX_RECALLED)?,

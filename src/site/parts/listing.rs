@@ -114,8 +114,8 @@ pub async fn read_listing(app: &App, actor: &Actor, lang: Lang, vendor: String, 
         .await
 }
 
-/// Whether the reader's organisation has a licence for a suspended app: what it has bought stays readable.
+/// Whether the reader sees that their organisation has a licence for a suspended app: what it has bought stays readable.
 pub fn holds_license(conn: &mut Conn, actor: &Actor, row: &AppRow) -> Result<bool> {
-    let Some(organization_id) = actor.organization_id() else { return Ok(false) };
-    Ok(row.state == ListingState::Suspended && license::service::has_any(conn, organization_id, &row.id)?)
+    let Ok(person) = policy::require(actor, Action::ViewLicenses) else { return Ok(false) };
+    Ok(row.state == ListingState::Suspended && license::service::has_any(conn, &person.organization_id, &row.id)?)
 }

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::once::{Asked, Nothing, answer, once};
 use super::{Both, Listed, Made, words};
 use crate::alarm_management::board::{self, Entry, Origin};
-use crate::alarm_management::model::{Act, ActRow, AlarmState, Verdict};
+use crate::alarm_management::model::{Act, ActRow, AlarmState, Cursor, Filter, Show, Verdict};
 use crate::alarm_management::service::act_in;
 use crate::audit::Change;
 use crate::base::app::App;
@@ -22,8 +22,10 @@ use crate::fleet::model::shown_name;
 use crate::http::api::{ApiResult, tagged};
 use crate::http::extract::ApiQuery;
 use crate::once::model::Key;
-use crate::telemetry::model::{Filter, Level};
-use crate::telemetry::service;
+use crate::telemetry::model::Level;
+
+/// Alarms on one page.
+const PAGE: i64 = 50;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/api/v1/alarms", web::get().to(list))
@@ -210,7 +212,7 @@ pub struct AlarmDetail {
     pub acts: Vec<Done>,
 }
 
-/// Alarms of the mine
+/// Alarms of the mine, also of the platform's own
 #[utoipa::path(get, path = "/api/v1/alarms", tag = "alarms", params(Wanted),
     responses((status = 200, description = "A page of alarms", body = Listed<Alarm>)))]
 pub(super) async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: ApiQuery<Wanted>) -> ApiResult {
@@ -224,10 +226,10 @@ pub(super) async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: 
     }
     let query = serde_urlencoded::to_string(&narrowed).unwrap_or_default();
     let path = if query.is_empty() { "/api/v1/alarms".to_owned() } else { format!("/api/v1/alarms?{query}") };
-    let lines = service::list_alarms(&app, &actor, Filter { before, level, deployment_id: deployment, ..Filter::default() }).await?;
-    let now = app.clock.now();
-    let rows = app.db.read(move |conn| board::with_answers(conn, &actor, lines, now)).await?;
-    tagged(&req, &Listed::of(rows, service::PAGE, &path, |entry| entry.id.clone(), Alarm::from))
+    let after = before.map(|id| Cursor::behind(0, &id)).transpose()?;
+    let filter = Filter { show: Show::History, level, deployment_id: deployment, ..Filter::default() };
+    let rows = board::list(&app, &actor, filter, after, PAGE + 1).await?;
+    tagged(&req, &Listed::of(rows, PAGE, &path, |(entry, _)| entry.id.clone(), |(entry, _)| Alarm::from(entry)))
 }
 
 /// One alarm of the mine with what was done with it, also of the platform's own
