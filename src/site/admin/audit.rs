@@ -109,7 +109,7 @@ impl Export {
     /// The next lines, with the head before the first; none at the end.
     async fn portion(&mut self) -> Result<Option<String>> {
         let (mut lines, before) = match std::mem::replace(&mut self.next, Next::Nothing) {
-            Next::First => (CSV_HEAD.to_owned(), None),
+            Next::First => (format!("{}{CSV_HEAD}", csv::MARK), None),
             Next::Behind(position) => (String::new(), Some(position)),
             Next::Nothing => return Ok(None),
         };
@@ -273,8 +273,8 @@ impl LogPage {
     }
 }
 
-/// First line of the CSV file, with a byte order mark so that Excel reads UTF-8.
-const CSV_HEAD: &str = "\u{feff}chain,sequence,at,actor,actor_name,organization,action,action_name,subject,subject_name,detail,hash\r\n";
+/// First line of the CSV file.
+const CSV_HEAD: &str = "chain,sequence,at,actor,actor_name,organization,action,action_name,subject,subject_name,detail,hash\r\n";
 
 /// The records as lines of CSV (RFC 4180).
 fn lines_of(page: &Page, found: &LogEntries) -> String {

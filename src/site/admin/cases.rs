@@ -261,9 +261,7 @@ impl CaseView {
             trust: TrustView::of(page, &format!("{vendor_slug}/{slug}"), true, evidence),
         }
     }
-}
 
-impl CaseView {
     /// Whether a step is the developer's own code.
     pub fn has_own_code(&self) -> bool {
         self.steps.iter().any(|step| step.own)

@@ -96,7 +96,12 @@ pub fn alarm_text(page: &Page, manifest: &AppManifest, text: &str) -> String {
 /// Titles of the zones that an app does not work without; empty where it has none.
 pub fn required_zones(page: &Page, manifest: &AppManifest) -> String {
     let zones = manifest.scene.zones.iter().filter(|zone| zone.required).map(|zone| zone.title.get(page.lang));
-    zones.collect::<Vec<_>>().join(if page.lang == "en" { ", " } else { "、" })
+    joined(page, zones.map(str::to_owned))
+}
+
+/// Words of a list, as the reader's language separates them.
+pub fn joined(page: &Page, words: impl Iterator<Item = String>) -> String {
+    words.collect::<Vec<_>>().join(if page.lang == "en" { ", " } else { "、" })
 }
 
 /// The word of an alarm's level.

@@ -3,6 +3,7 @@
 use app_package::manifest::AppManifest;
 use app_package::pipeline::{Given, Gives, Label, ModelStep, Of, Post, Pre, Step, Track, WasmStep};
 
+use super::card::joined;
 use crate::http::page::Page;
 
 /// Labels that are named; of more their number is told.
@@ -136,10 +137,6 @@ fn each(page: &Page, manifest: &AppManifest, of: &Of) -> String {
         label.map_or_else(|| id.clone(), |label| label.text.get(page.lang).to_owned())
     };
     page.t1("pipeline-each", "labels", joined(page, of.labels.iter().map(word)))
-}
-
-fn joined(page: &Page, words: impl Iterator<Item = String>) -> String {
-    words.collect::<Vec<_>>().join(if page.lang == "en" { ", " } else { "、" })
 }
 
 #[cfg(test)]
