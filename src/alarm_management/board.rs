@@ -186,7 +186,7 @@ fn named(conn: &mut Conn, alarms: Vec<EquipmentAlarm>) -> Result<Vec<EquipmentLi
         let node = nodes.get(node_id).map(|(node, site)| (node_id.clone(), node.clone(), site.clone()));
         let titles = deployment.map(|(_, zh, en)| (zh, en)).or_else(|| licenses.get(&alarm.subject).map(|(zh, en)| (zh, en)));
         let app = titles.map(|(zh, en)| Names { zh: zh.clone(), en: en.clone() });
-        EquipmentLine { node, app, alarm }
+        EquipmentLine { alarm, node, app }
     };
     Ok(alarms.into_iter().map(line).collect())
 }

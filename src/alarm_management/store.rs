@@ -18,6 +18,7 @@ use crate::license::model::LicenseState;
 use crate::telemetry::model::{Alarm, AlarmLine, Level};
 
 /// A part of a list, in which all alarms are alike.
+#[expect(clippy::option_option, reason = "not asked for, none, or one of a kind")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Band {
     pub acknowledged: Option<bool>,
@@ -358,8 +359,11 @@ pub fn end_equipment_alarms(conn: &mut Conn, ids: &[String], now: Timestamp) -> 
         .execute(conn)
 }
 
-/// Enrolled nodes that have called before and are not up, or whose agent has trouble of its own: owner, node, last call, the trouble.
-pub fn troubled_nodes(conn: &mut Conn, now: Timestamp) -> QueryResult<Vec<(String, String, Option<Timestamp>, Option<String>)>> {
+/// Owner, node, last call, and the trouble of its agent.
+pub type TroubledNode = (String, String, Option<Timestamp>, Option<String>);
+
+/// Enrolled nodes that have called before and are not up, or whose agent has trouble of its own.
+pub fn troubled_nodes(conn: &mut Conn, now: Timestamp) -> QueryResult<Vec<TroubledNode>> {
     let (first, last) = up_between(now);
     nodes::table
         .filter(nodes::state.eq(NodeState::Enrolled).and(nodes::seen_at.is_not_null()))

@@ -190,8 +190,11 @@ pub fn end_alarms_of_removed(conn: &mut Conn) -> QueryResult<usize> {
         .execute(conn)
 }
 
-/// Alarms that go on and were told of last before a time, the oldest word first: id, beginning, last word, and when the node was heard.
-pub fn open_alarms(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<Vec<(String, Timestamp, Timestamp, Option<Timestamp>)>> {
+/// An alarm that goes on: id, beginning, last word, and when the node was heard.
+pub type OpenAlarm = (String, Timestamp, Timestamp, Option<Timestamp>);
+
+/// Alarms that go on and were told of last before a time, the oldest word first.
+pub fn open_alarms(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<Vec<OpenAlarm>> {
     alarms::table
         .inner_join(nodes::table.on(nodes::id.eq(alarms::node_id)))
         .filter(alarms::ended_at.is_null().and(alarms::last_at.lt(before)))

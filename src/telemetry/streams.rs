@@ -7,7 +7,6 @@ use app_package::stream::{ClockState, Gap, Item, Kind, Known, Lost, Span, Why, i
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::model::{self, AlarmReport};
@@ -103,8 +102,7 @@ pub struct Episode {
 
 fn stored_origin<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     let text = <&RawValue>::deserialize(input)?.get();
-    let value = Some(text).filter(|text| text.len() <= MAX_ORIGIN).and_then(|text| serde_json::from_str::<Value>(text).ok());
-    Ok(value.filter(Value::is_object).map_or_else(model::no_result, |value| value.to_string()))
+    Ok(if text.len() <= MAX_ORIGIN && text.starts_with('{') { text.to_owned() } else { model::no_result() })
 }
 
 fn begun() -> Phase {
@@ -192,13 +190,11 @@ impl Part {
         let mut part = ReadPart { stream: self.stream, kind: self.kind, members: Vec::new(), broken: false };
         part.broken = !is_name(&part.stream);
         for text in self.records.texts() {
-            match read(part.kind, text).filter(|_| !part.broken) {
-                Some(member) => part.members.push(member),
-                None => {
-                    part.broken = true;
-                    break;
-                }
-            }
+            let Some(member) = read(part.kind, text).filter(|_| !part.broken) else {
+                part.broken = true;
+                break;
+            };
+            part.members.push(member);
         }
         part
     }
@@ -272,6 +268,7 @@ impl StreamRow {
     }
 
     /// The same with what is known now.
+    #[must_use]
     pub fn with(self, known: &Known, lost: u64, now: Timestamp) -> Self {
         Self {
             last_seq: model::count(known.last),

@@ -316,8 +316,8 @@ pub enum Per {
     Zone,
 }
 
-/// How urgent an alarm is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How urgent an alarm is, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AlarmLevel {
     /// To be looked at.

@@ -26,6 +26,7 @@ use crate::fault::Fault;
 use crate::identity::Identity;
 use crate::link::Link;
 use crate::outbox::Outbox;
+use crate::pictures::Pictures;
 use crate::providers::Providers;
 use crate::release::{self, Wanted, is_deployment_id};
 use crate::sources::Sources;
@@ -107,6 +108,8 @@ pub struct Agent {
     pub outbox: Outbox,
     /// Alarms that go on.
     pub episodes: Episodes,
+    /// Pictures of alarms.
+    pub pictures: Pictures,
     /// Counters over restarts.
     pub usage: Usage,
     /// The node's own load.
@@ -165,6 +168,7 @@ impl Agent {
             apps: Apps::default(),
             outbox: Outbox::open(&config.data)?,
             episodes: Episodes::open(&config.data),
+            pictures: Pictures::open(&config.data),
             usage: Usage::open(&config.data),
             node: Node::default(),
             changed: Notify::new(),

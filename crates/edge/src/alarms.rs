@@ -1,18 +1,33 @@
 //! From a result to what the control room hears: each rule that fired belongs to an episode, and what is new of it goes to the outbox.
 
+use app_package::pipeline::AlarmLevel;
 use chrono::{DateTime, Utc};
+use inference::evidence::Object;
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
 use crate::agent::Agent;
 use crate::apps::Running;
 use crate::episodes::{GoesOn, Seen};
 use crate::fault::Fault;
-use crate::outbox::Kept;
+use crate::outbox::{Kept, level_of};
+use crate::pictures::Begun;
 
-/// Takes the alarms of a result that an app gave for a frame of a source (empty: of none). Gives `alarm_episodes`, to which they belong, and
-/// in `alarm_fault` why one is not on disk, first of all why one is lost; nothing where there are no alarms. What is new is on disk when it
-/// returns. Blocking.
-pub fn raise(agent: &Agent, running: &Running, source: &str, output: &Map<String, Value>) -> Map<String, Value> {
+/// What became of the alarms of a result.
+#[derive(Default)]
+pub struct Raised {
+    /// For the caller: `alarm_episodes`, to which they belong, and in `alarm_fault` why one is not on disk, first of all why one is lost; nothing
+    /// where there are no alarms.
+    pub told: Map<String, Value>,
+    /// Those that begin.
+    pub begun: Vec<Begun>,
+}
+
+/// Most objects of a frame that its picture minds.
+const MAX_OBJECTS: usize = 200;
+
+/// Takes the alarms of a result that an app gave for a frame of a source (empty: of none). What is new is on disk when it returns. Blocking.
+pub fn raise(agent: &Agent, running: &Running, source: &str, output: &Map<String, Value>) -> Raised {
     let alarms = items(output, "alarms");
     // An answer to a frame of a camera names it; what rules of moving pictures find there is told as it begins and ends.
     let live = output.contains_key("source");
@@ -27,19 +42,33 @@ pub fn raise(agent: &Agent, running: &Running, source: &str, output: &Map<String
         }
     }
     if alarms.is_empty() {
-        return Map::new();
+        return Raised::default();
     }
-    let outcomes = alarms.iter().map(|alarm| {
+    let (mut outcomes, mut begun) = (Vec::new(), Vec::new());
+    for alarm in alarms {
         let body = body(running, alarm, output);
-        let critical = alarm.get("level").and_then(Value::as_str) == Some("critical");
+        let level = level_of(&body);
         let goes_on = match alarm.get("at").and_then(Value::as_f64) {
             Some(_) if live => GoesOn::UntilTold,
             Some(second) => GoesOn::InClip(second),
             None => GoesOn::WhileSeen,
         };
-        keep(agent, agent.episodes.seen(source, body, (critical, goes_on), now), now)
-    });
-    told(outcomes)
+        let seen = agent.episodes.seen(source, body, (level == AlarmLevel::Critical, goes_on), now);
+        if let Seen::Episode(episode, Some(record)) = &seen
+            && record.get("phase").and_then(Value::as_str) == Some("begin")
+        {
+            let at = if let GoesOn::InClip(second) = goes_on { Some(second) } else { None };
+            begun.push(Begun { episode: episode.clone(), level, at, objects: objects(record.get("result")) });
+        }
+        outcomes.push(keep(agent, seen, now));
+    }
+    Raised { told: told(outcomes), begun }
+}
+
+/// What was found in the frame of a record.
+fn objects(result: Option<&Value>) -> Vec<Object> {
+    let found = result.and_then(|result| result.get("detections")).and_then(Value::as_array);
+    found.into_iter().flatten().take(MAX_OBJECTS).filter_map(|one| Object::deserialize(one).ok()).collect()
 }
 
 /// What the app's process says, beside its answer to a frame, where it has begun anew with the source. It is for [`raise`], and no caller's.
@@ -96,7 +125,7 @@ enum Outcome {
 }
 
 /// What became of the alarms. The caller gets the alarms themselves in any case.
-fn told(outcomes: impl Iterator<Item = Outcome>) -> Map<String, Value> {
+fn told(outcomes: impl IntoIterator<Item = Outcome>) -> Map<String, Value> {
     let (mut episodes, mut lost, mut held) = (Vec::new(), None, None);
     for outcome in outcomes {
         match outcome {

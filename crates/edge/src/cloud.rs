@@ -217,6 +217,23 @@ impl Cloud {
         read_body(answer, 64 * 1024).await.and_then(|body| parse(&body)).map_err(|fault| (fault, None))
     }
 
+    /// Gives a picture of an alarm: the path behind the folder, with its query.
+    pub async fn put_picture(&self, path: &str, jpeg: Vec<u8>) -> Result<(), Refusal> {
+        let call = self.client().put(self.url(&format!("/edge/pictures/{path}"))).header(reqwest::header::CONTENT_TYPE, "image/jpeg");
+        self.done(call.body(jpeg)).await
+    }
+
+    /// Says that the whole picture of an episode is not there any more.
+    pub async fn picture_gone(&self, episode: &str) -> Result<(), Refusal> {
+        self.done(self.client().delete(self.url(&format!("/edge/pictures/{episode}/whole")))).await
+    }
+
+    /// A call of which only counts whether it was taken.
+    async fn done(&self, call: RequestBuilder) -> Result<(), Refusal> {
+        let answer = self.ask(call.timeout(CALL)).await.map_err(|fault| (fault, None))?;
+        if answer.status().is_success() { Ok(()) } else { Err(refusal_of(answer).await) }
+    }
+
     /// Something that the platform has signed; `None` where the server has no such thing.
     async fn signed(&self, path: &str, limit: usize) -> Result<Option<Envelope>, Fault> {
         let answer = self.ask(self.client().get(self.url(path)).timeout(CALL)).await?;

@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use app_package::manifest::AppManifest;
-use image::RgbImage;
+use image::{DynamicImage, RgbImage};
 use inference::app::{App, AppError};
 use inference::engine::Engine;
+use inference::evidence;
 use inference::golden;
 use inference::onnx::OnnxRuntime;
 use inference::output::AppOutput;
@@ -204,8 +205,7 @@ fn answer(loaded: &Loaded, request: Request, body: Vec<u8>, started: Instant) ->
             text(serde_json::to_vec(&answer?))
         }
         Request::Frame { source, width, height, at_ms, params, place, scene } => {
-            let wrong = || AppError::new("input-not-a-picture", format!("a frame of {width} × {height} has other bytes than it should"));
-            let picture = RgbImage::from_raw(width, height, body).ok_or_else(wrong)?.into();
+            let picture = pixels(width, height, body)?;
             app.answer_by(Some(started + ANSWER));
             let shot = Shot {
                 source: &source,
@@ -221,6 +221,15 @@ fn answer(loaded: &Loaded, request: Request, body: Vec<u8>, started: Instant) ->
             let (output, anew) = answer?;
             text(serde_json::to_vec(&OfFrame { output, anew }))
         }
+        // Behind the app's own work: two frames at a time may be more than its memory.
+        Request::Picture { size, at, objects, privacy } => {
+            let frame = match size {
+                Some([width, height]) => pixels(width, height, body)?,
+                None => evidence::frame(&body, at)?,
+            };
+            let made = evidence::pictures(&frame, &objects, privacy, evidence::finds_persons(app.manifest()))?;
+            Ok((Vec::new(), wire::packed(&made)))
+        }
         Request::Infer { model, inputs } => {
             let outputs = app.infer(Some(&model), &decode(&inputs, &body)?)?;
             let mut headers = Vec::with_capacity(outputs.len());
@@ -233,6 +242,12 @@ fn answer(loaded: &Loaded, request: Request, body: Vec<u8>, started: Instant) ->
             Ok((headers, bytes))
         }
     }
+}
+
+/// A frame of pixels. Code `input-not-a-picture`.
+fn pixels(width: u32, height: u32, rgb: Vec<u8>) -> Result<DynamicImage, AppError> {
+    let wrong = || AppError::new("input-not-a-picture", format!("a frame of {width} × {height} has other bytes than it should"));
+    RgbImage::from_raw(width, height, rgb).map(DynamicImage::from).ok_or_else(wrong)
 }
 
 /// Passes on what own steps logged. A line of theirs holds no line end; the agent knows these lines by how they begin.

@@ -22,6 +22,7 @@ pub mod machine;
 pub mod model;
 pub mod orders;
 pub mod outbox;
+pub mod pictures;
 pub mod process;
 pub mod providers;
 mod rates;

@@ -90,6 +90,11 @@ pub struct Batch {
 pub struct Answer {
     #[serde(default)]
     streams: Vec<Answered>,
+    /// What the mine wants of pictures of alarms, and the episodes whose whole picture somebody asked for.
+    #[serde(default)]
+    pub pictures: Option<String>,
+    #[serde(default)]
+    pub wanted_pictures: Vec<String>,
 }
 
 /// What it says of a stream.
@@ -116,7 +121,8 @@ pub struct Outbox {
     pub critical: Notify,
 }
 
-fn level_of(body: &Map<String, Value>) -> AlarmLevel {
+/// Level of an alarm; a warning where it says none that is known.
+pub fn level_of(body: &Map<String, Value>) -> AlarmLevel {
     match body.get("level").and_then(Value::as_str) {
         Some("critical") => AlarmLevel::Critical,
         Some("notice") => AlarmLevel::Notice,

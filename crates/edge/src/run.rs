@@ -17,8 +17,9 @@ use crate::agent::Agent;
 use crate::cloud::{Poll, Refusal};
 use crate::fault::Fault;
 use crate::model::{backoff, spread};
+use crate::pictures::Wish;
 use crate::reconcile::reconcile;
-use crate::{alarms, enroll, health, identity, providers, sources, telemetry};
+use crate::{alarms, enroll, health, identity, pictures, providers, sources, telemetry};
 
 /// Time between two writes of the proved time: as much running time is not counted when the power fails.
 const KEEP_TIME: Duration = Duration::from_mins(5);
@@ -34,6 +35,8 @@ const CONTACT_CAP: Duration = Duration::from_mins(1);
 const SEND_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause after older records were sent.
 const BACKLOG_PAUSE: Duration = Duration::from_secs(20);
+/// Longest time between two looks for pictures to send.
+const LOOK_FOR_PICTURES: Duration = Duration::from_secs(10);
 /// Wait before loops that panicked begin anew.
 const BEGIN_ANEW: Duration = Duration::from_secs(1);
 
@@ -52,6 +55,7 @@ pub async fn run(agent: Arc<Agent>, cancel: CancellationToken) {
                 keep_time(&agent),
                 providers::probe(&agent),
                 end_alarms(&agent),
+                send_pictures(&agent),
                 sources::run(&agent)
             );
         }
@@ -291,6 +295,31 @@ async fn end_alarms(agent: &Arc<Agent>) {
     }
 }
 
+/// Sends pictures of alarms, for ever.
+async fn send_pictures(agent: &Arc<Agent>) {
+    let mut failures = 0;
+    loop {
+        let began = Instant::now();
+        match pictures::send_one(agent).await {
+            Ok(true) => {
+                failures = 0;
+                // Half of the line is for what else there is to say.
+                tokio::time::sleep(began.elapsed().min(BACKLOG_PAUSE)).await;
+            }
+            Ok(false) => tokio::select! {
+                () = agent.pictures.due.notified() => {}
+                () = tokio::time::sleep(LOOK_FOR_PICTURES) => {}
+            },
+            Err((fault, after)) => {
+                failures += 1;
+                tracing::debug!(%fault, failures, "pictures wait");
+                let wait = after.unwrap_or_else(|| backoff(failures, SEND_PAUSE, CONTACT_CAP, spread()));
+                tokio::time::sleep(wait.max(SEND_PAUSE)).await;
+            }
+        }
+    }
+}
+
 async fn beat(agent: &Arc<Agent>) {
     loop {
         // The first heartbeat waits too: right after a start there is nothing to say.
@@ -306,7 +335,10 @@ async fn send(agent: &Arc<Agent>) {
     let mut failures = 0;
     loop {
         match send_all(agent).await {
-            Ok(()) => failures = 0,
+            Ok(()) => {
+                failures = 0;
+                agent.pictures.due.notify_one();
+            }
             Err((fault, after)) => {
                 failures += 1;
                 tracing::debug!(%fault, failures, "reports wait");
@@ -367,7 +399,10 @@ async fn send_reports(agent: &Arc<Agent>) -> Result<(), Refusal> {
         let answer = agent.cloud.reports(batch.body.clone()).await?;
         agent.link.contact(&Ok(()));
         let (keeper, backlog) = (agent.clone(), batch.backlog);
-        let answered = move || keeper.outbox.answered(&batch, answer, keeper.clock.now());
+        let answered = move || {
+            keeper.pictures.told(answer.pictures.as_deref().and_then(Wish::of), &answer.wanted_pictures);
+            keeper.outbox.answered(&batch, answer, keeper.clock.now())
+        };
         if let Some((code, wait)) = tokio::task::spawn_blocking(answered).await.map_err(cancelled)? {
             return Err((Fault::new("reports-not-accepted", "server", format!("the server took not all records: {code}")), wait));
         }

@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 
 use app_package::pipeline::Drawn;
+use inference::evidence::{MAX_SMALL, MAX_WHOLE, Object, Pictures, Privacy};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -63,6 +64,15 @@ pub enum Request {
         #[serde(default)]
         scene: Drawn,
     },
+    /// Make the pictures of an alarm, out of the input in the body.
+    Picture {
+        /// Width and height of pixels as in `Frame`; none of a picture or a clip as in `Predict`.
+        size: Option<[u32; 2]>,
+        /// In a clip the second.
+        at: Option<f64>,
+        objects: Vec<Object>,
+        privacy: Privacy,
+    },
     /// Tensors in the body.
     Infer {
         /// Name of the model among the app's.
@@ -72,7 +82,7 @@ pub enum Request {
     },
 }
 
-/// What the child answers. The body holds JSON (info, golden, predict, frame) or tensors (infer).
+/// What the child answers. The body holds JSON (info, golden, predict, frame), pictures ([`packed`]) or tensors (infer).
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "kebab-case")]
 pub enum Answer {
@@ -91,6 +101,23 @@ pub enum Answer {
         /// For people.
         message: String,
     },
+}
+
+/// Pictures as the body of an answer: width, height and length of the small one (u32, little endian), the small one, the whole one.
+pub fn packed(pictures: &Pictures) -> Vec<u8> {
+    let [width, height] = pictures.size;
+    let length = u32::try_from(pictures.small.len()).unwrap_or(u32::MAX);
+    let head = [width, height, length].map(u32::to_le_bytes).concat();
+    [&*head, &pictures.small, &pictures.whole].concat()
+}
+
+/// The pictures in the body of an answer, as [`packed`] wrote them.
+pub fn unpacked(body: &[u8]) -> Option<Pictures> {
+    let number = |at: usize| Some(u32::from_le_bytes(body.get(at..at + 4)?.try_into().ok()?));
+    let (size, length) = ([number(0)?, number(4)?], usize::try_from(number(8)?).ok()?);
+    let (small, whole) = body.get(12..)?.split_at_checked(length)?;
+    let fit = !small.is_empty() && small.len() <= MAX_SMALL && !whole.is_empty() && whole.len() <= MAX_WHOLE;
+    fit.then(|| Pictures { size, small: small.to_vec(), whole: whole.to_vec() })
 }
 
 fn invalid(why: impl Into<String>) -> std::io::Error {

@@ -492,8 +492,9 @@ async fn a_source_is_added_and_tried_on_the_nodes_page() {
     // The client follows to the page that shows it.
     let (status, page) = post("/sources", &fields).await;
     assert_eq!(status, 200, "{page}");
-    let source = source(&node, "belt-3", "answers", |source| source["apps"][0]["answered"].as_u64() > Some(10)).await;
-    assert!(source["apps"][0]["last"]["error"].is_null(), "{source}");
+    let source = source(&node, "belt-3", "answers", |source| source["apps"][1]["answered"].as_u64() > Some(10)).await;
+    assert!(source["apps"][1]["last"]["error"].is_null(), "{source}");
+    assert_eq!(source["apps"][0]["last"]["code"], "app-not-running", "{source}");
     let (_, page) = node.get("/sources/belt-3").await.unwrap();
     assert!(page.contains("value=\"acme/gone\" checked"), "what does not run now is not unbound by the next change: {page}");
     assert!(page.contains("3号皮带") && page.contains("fence") && !page.contains(PASSWORD) && !page.contains("admin"), "{page}");

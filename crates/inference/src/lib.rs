@@ -18,6 +18,7 @@ pub mod engine;
 pub mod episode;
 pub mod error;
 pub mod evaluate;
+pub mod evidence;
 pub mod examine;
 pub mod families;
 mod frames;

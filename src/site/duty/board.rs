@@ -91,6 +91,7 @@ impl Wanted {
     }
 
     /// The same choice in another list.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "a template passes references")]
     fn of(&self, show: &Show) -> String {
         Self { show: if *show == Show::Open { String::new() } else { show.as_str().to_owned() }, ..self.clone() }.address("/duty/board")
     }

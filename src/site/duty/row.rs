@@ -150,6 +150,7 @@ impl Row {
     }
 
     /// Whether a verdict is the one that was given.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "a template passes references")]
     pub fn is_judged(&self, verdict: &Verdict) -> bool {
         self.verdict == Some(*verdict)
     }

@@ -146,7 +146,7 @@ async fn months_without_a_line_arrive_once_and_in_any_order() {
             // Ninety days in which the clock of the machine stood at 1970: its steady clock places each.
             let records: Vec<String> = (0..900)
                 .map(|n| {
-                    writer.mono += 86_400_00;
+                    writer.mono += 8_640_000;
                     writer.record(&json!("1970-01-01T00:00:00Z"), &episode(&mine, &format!("e{n}"), "begin", "warning", 1))
                 })
                 .collect();

@@ -5,7 +5,7 @@ use crate::alarm_management::model::Filter;
 use crate::alarm_management::model::{Act, Verdict};
 use crate::alarm_management::service::act;
 use crate::alarm_management::{board, equipment};
-use crate::testing::{WRITERS, assert_intact, each_backend_racing, node, operator, race};
+use crate::testing::{assert_intact, each_backend_racing, node, operator, race};
 use chrono::TimeDelta;
 
 #[tokio::test]
@@ -46,7 +46,6 @@ async fn of_many_who_acknowledge_one_does_and_of_many_shelves_one_is_made() {
         assert_eq!(sorted(shelved), (1, codes(&["alarm-suppressed"])));
         let (_, acts) = board::detail(&app, &owner, alarm).await.unwrap();
         assert_eq!(acts.len(), through + 1);
-        assert!(WRITERS > 2);
         assert_intact(&app).await;
     })
     .await;

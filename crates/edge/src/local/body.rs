@@ -185,6 +185,12 @@ pub struct Body {
     _memory: Option<OwnedSemaphorePermit>,
 }
 
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// Time by which the next bytes must be there, after so many have come. What came fast does not let the rest stand still.
 fn due(before: Instant, now: Instant, bytes: usize) -> Instant {
     let earned = Duration::from_millis((bytes.saturating_mul(1_000) / BYTES_PER_SECOND) as u64);

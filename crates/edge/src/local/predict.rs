@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use app_package::pipeline::Drawn;
 use serde::Deserialize;
@@ -11,8 +12,9 @@ use serde_json::{Map, Value, json};
 use super::body::body;
 use super::{ApiError, Shared, infer};
 use crate::agent::Agent;
-use crate::alarms;
+use crate::alarms::{self, Raised};
 use crate::apps::Running;
+use crate::pictures::{self, Shot};
 use crate::providers::passed_over;
 use crate::wire::Request;
 
@@ -80,19 +82,22 @@ pub(super) async fn predict(
     if let Some(warning) = running.warning() {
         answer.insert("license_warning".to_owned(), json!(warning));
     }
-    answer.extend(raise(&agent, &running, &source, &output).await);
+    let raised = raise(&agent, &running, &source, &output).await;
+    pictures::take(&agent, &running, raised.begun, Shot { size: None, bytes: Bytes::from_owner(input) });
+    answer.extend(raised.told);
     answer.extend(output);
     Ok(HttpResponse::Ok().json(answer))
 }
 
 /// As [`alarms::raise`], beside the thread that serves.
-pub(crate) async fn raise(agent: &Arc<Agent>, running: &Arc<Running>, source: &str, output: &Map<String, Value>) -> Map<String, Value> {
+pub(crate) async fn raise(agent: &Arc<Agent>, running: &Arc<Running>, source: &str, output: &Map<String, Value>) -> Raised {
     if alarms::is_quiet(agent, running, source, output) {
-        return Map::new();
+        return Raised::default();
     }
     let (keeper, running, source, output) = (agent.clone(), running.clone(), source.to_owned(), output.clone());
     let raised = tokio::task::spawn_blocking(move || alarms::raise(&keeper, &running, &source, &output)).await;
-    raised.unwrap_or_else(|_| Map::from_iter([("alarm_fault".to_owned(), json!("cancelled"))]))
+    let cancelled = || Map::from_iter([("alarm_fault".to_owned(), json!("cancelled"))]);
+    raised.unwrap_or_else(|_| Raised { told: cancelled(), begun: Vec::new() })
 }
 
 /// Longest name of a source.

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use app_package::manifest::InputKind;
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::config::{Binding, Kind, Source};
@@ -17,6 +18,7 @@ use crate::alarms::ANEW;
 use crate::apps::Running;
 use crate::fault::Fault;
 use crate::local::{INFERENCE, raise, words};
+use crate::pictures::{self, Shot};
 use crate::wire::Request;
 
 /// Time without a frame after which a source that has failed is lost to its apps, and after which they are told again that they see nothing:
@@ -111,8 +113,17 @@ fn app(agent: &Agent, binding: &Binding) -> Result<Arc<Running>, Fault> {
     }
 }
 
+/// The pixels of a frame, as long as somebody has them.
+struct Held(Arc<Frame>);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.pixels.rgb
+    }
+}
+
 /// One frame; `None` where it is too old to be looked at.
-async fn look(agent: &Arc<Agent>, live: &Live, binding: &Binding, fares: &Fares, frame: &Frame) -> Option<Result<Value, Fault>> {
+async fn look(agent: &Arc<Agent>, live: &Live, binding: &Binding, fares: &Fares, frame: &Arc<Frame>) -> Option<Result<Value, Fault>> {
     // Pictures of a folder are not live: none is passed over.
     if frame.received.elapsed() > OLDEST && live.source.kind != Kind::Folder {
         fares.late.fetch_add(1, Ordering::Relaxed);
@@ -149,8 +160,10 @@ async fn look(agent: &Arc<Agent>, live: &Live, binding: &Binding, fares: &Fares,
     };
     output.extend(about(live, frame));
     let raised = raise(agent, &running, &live.source.id, &output).await;
+    let size = Some([pixels.width, pixels.height]);
+    pictures::take(agent, &running, raised.begun, Shot { size, bytes: Bytes::from_owner(Held(frame.clone())) });
     output.remove(ANEW);
-    output.extend(raised);
+    output.extend(raised.told);
     Some(Ok(Value::Object(output)))
 }
 
