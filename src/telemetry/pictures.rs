@@ -127,7 +127,7 @@ pub enum Size {
 /// `not-authorized`; `alarm-unknown`: the node has told of no such episode yet; `pictures-off`, `picture-not-blurred`: the mine wants them
 /// otherwise; `picture-not-jpeg`; a wrong size.
 pub async fn take(app: &App, actor: &Actor, episode: String, frame: Frame, bytes: Vec<u8>) -> Result<()> {
-    let (node_id, owner) = sender(actor)?;
+    let (node_id, owner) = fleet::margo::node(actor)?;
     let mut faults = Faults::default();
     for (field, side) in [("width", frame.width), ("height", frame.height)] {
         if !(1..=MAX_SIDE).contains(&side) {
@@ -166,7 +166,7 @@ pub async fn take(app: &App, actor: &Actor, episode: String, frame: Frame, bytes
 /// # Errors
 /// As [`take`]; `picture-not-asked`: nobody wants it, or the node has said that it has it no more.
 pub async fn take_whole(app: &App, actor: &Actor, episode: String, bytes: Vec<u8>) -> Result<()> {
-    let (node_id, owner) = sender(actor)?;
+    let (node_id, owner) = fleet::margo::node(actor)?;
     require_jpeg(&bytes)?;
     audit::change(app, actor, move |c| {
         let alarm_id = alarm_of(c, &node_id, &episode)?;
@@ -189,7 +189,7 @@ pub async fn take_whole(app: &App, actor: &Actor, episode: String, bytes: Vec<u8
 /// # Errors
 /// `not-authorized`, `alarm-unknown`.
 pub async fn mark_gone(app: &App, actor: &Actor, episode: String) -> Result<()> {
-    let (node_id, owner) = sender(actor)?;
+    let (node_id, owner) = fleet::margo::node(actor)?;
     audit::change(app, actor, move |c| {
         let alarm_id = alarm_of(c, &node_id, &episode)?;
         let now = c.now;
@@ -199,14 +199,6 @@ pub async fn mark_gone(app: &App, actor: &Actor, episode: String) -> Result<()> 
         Ok(())
     })
     .await
-}
-
-/// The node that sends, and whose it is.
-fn sender(actor: &Actor) -> Result<(String, String)> {
-    match actor {
-        Actor::Node { node_id, organization_id } => Ok((node_id.clone(), organization_id.clone())),
-        _ => Err(Error::forbidden("not-authorized")),
-    }
 }
 
 /// Id of the node's alarm of an episode. Locks the node's row.
