@@ -145,6 +145,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_private_picture_is_held_and_asked_for_each_time() {
+        let answer =
+            |held: &str| private_jpeg(&TestRequest::get().insert_header((IF_NONE_MATCH, held)).to_http_request(), b"picture".to_vec());
+        let first = answer("\"another\"");
+        let header = |name: header::HeaderName| first.headers().get(name).unwrap().to_str().unwrap();
+        assert_eq!((first.status().as_u16(), header(CACHE_CONTROL), header(CONTENT_TYPE)), (200, "private, no-cache", "image/jpeg"));
+        assert_eq!(answer(header(header::ETAG)).status().as_u16(), 304);
+    }
+
     #[tokio::test]
     async fn conditions_come_before_ranges() {
         let part = ("range", "bytes=0-0");

@@ -137,9 +137,9 @@ pub async fn take(app: &App, actor: &Actor, episode: String, frame: Frame, bytes
     faults.check()?;
     require_jpeg(&bytes)?;
     audit::change(app, actor, move |c| {
+        hear(c, &node_id)?;
         require_wanted(c, &owner, frame.privacy)?;
         let alarm_id = alarm_of(c, &node_id, &episode)?;
-        // The node's row is locked, so of two requests at once the second finds the picture.
         if store::picture(c, &owner, &alarm_id)?.is_some() {
             return Ok(());
         }
@@ -169,6 +169,7 @@ pub async fn take_whole(app: &App, actor: &Actor, episode: String, bytes: Vec<u8
     let (node_id, owner) = fleet::margo::node(actor)?;
     require_jpeg(&bytes)?;
     audit::change(app, actor, move |c| {
+        hear(c, &node_id)?;
         let alarm_id = alarm_of(c, &node_id, &episode)?;
         let picture = store::picture(c, &owner, &alarm_id)?.ok_or_else(|| Error::conflict("picture-not-asked"))?;
         match picture.whole() {
@@ -191,6 +192,7 @@ pub async fn take_whole(app: &App, actor: &Actor, episode: String, bytes: Vec<u8
 pub async fn mark_gone(app: &App, actor: &Actor, episode: String) -> Result<()> {
     let (node_id, owner) = fleet::margo::node(actor)?;
     audit::change(app, actor, move |c| {
+        hear(c, &node_id)?;
         let alarm_id = alarm_of(c, &node_id, &episode)?;
         let now = c.now;
         if store::mark_picture_gone(c, &alarm_id, now)? == 1 {
@@ -201,13 +203,15 @@ pub async fn mark_gone(app: &App, actor: &Actor, episode: String) -> Result<()> 
     .await
 }
 
-/// Id of the node's alarm of an episode. Locks the node's row.
-fn alarm_of(c: &mut Change<'_>, node_id: &str, episode: &str) -> Result<String> {
+/// Locks the node's row, so that of two requests of one node the second finds what the first has done.
+fn hear(c: &mut Change<'_>, node_id: &str) -> Result<()> {
     let now = c.now;
-    if fleet::service::note_call(c, node_id, now)? != 1 {
-        return Err(Error::forbidden("not-authorized"));
-    }
-    let found = if is_short(episode) { store::alarm_of_episode(c, node_id, episode)? } else { None };
+    if fleet::service::note_call(c, node_id, now)? == 1 { Ok(()) } else { Err(Error::forbidden("not-authorized")) }
+}
+
+/// Id of the node's alarm of an episode.
+fn alarm_of(conn: &mut Conn, node_id: &str, episode: &str) -> Result<String> {
+    let found = if is_short(episode) { store::alarm_of_episode(conn, node_id, episode)? } else { None };
     found.ok_or_else(|| Error::not_found("alarm-unknown"))
 }
 
