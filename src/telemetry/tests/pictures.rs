@@ -13,7 +13,7 @@ use crate::account;
 use crate::account::model::AlarmPictures;
 use crate::base::auth::policy::Scope;
 use crate::base::auth::{Role, Via};
-use crate::base::db::schema::alarm_pictures;
+use crate::base::db::schema::{alarm_pictures, audit_records};
 use crate::server::middleware::errors::errors;
 use crate::telemetry::pictures::{self, Frame, MAX_SMALL, MAX_WHOLE, Privacy, Size};
 
@@ -313,6 +313,37 @@ async fn pages_and_programs_show_pictures() {
             let answer = testing::answer(&app, operator, Method::GET, &format!("/api/v1/alarms/{id}/picture{query}"), "", None).await;
             assert_eq!(to_bytes(answer.into_body()).await.unwrap_or_default().len(), length, "{query}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_many_pictures_of_one_alarm_one_stays_and_of_many_who_ask_one_is_noted() {
+    testing::each_backend_racing(|app| async move {
+        let mine = mine(&app).await;
+        let id = raise(&app, &mine, "streamgggg", &["e1"]).await.remove(0);
+        let taken = testing::race(|n| {
+            let (app, node) = (app.clone(), mine.node.clone());
+            async move { pictures::take(&app, &node, "e1".into(), FRAME, jpeg(900 + n, 1)).await }
+        })
+        .await;
+        assert!(taken.iter().all(Result::is_ok), "{taken:?}");
+        let asked = testing::race(|_| {
+            let (app, operator, id) = (app.clone(), mine.shop.operator.clone(), id.clone());
+            async move { pictures::ask(&app, &operator, &id).await }
+        })
+        .await;
+        assert!(asked.iter().all(Result::is_ok), "{asked:?}");
+        let (kept, noted): (i64, i64) = app
+            .db
+            .read(|conn| {
+                let noted = audit_records::table.filter(audit_records::action.eq("alarm.picture-asked")).count().get_result(conn)?;
+                Ok((alarm_pictures::table.count().get_result(conn)?, noted))
+            })
+            .await
+            .unwrap();
+        assert_eq!((kept, noted), (1, 1));
+        testing::assert_intact(&app).await;
     })
     .await;
 }
