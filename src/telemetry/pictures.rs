@@ -62,6 +62,8 @@ pub struct Picture {
     pub width: i64,
     pub height: i64,
     pub privacy: Privacy,
+    /// Who asked for the whole one, by the name of then.
+    pub asked_by: Option<String>,
     pub asked_at: Option<Timestamp>,
     pub gone_at: Option<Timestamp>,
     pub received_at: Timestamp,

@@ -389,6 +389,7 @@ pub fn pictures(conn: &mut Conn, organization_id: &str, alarm_ids: &[String]) ->
             alarm_pictures::width,
             alarm_pictures::height,
             alarm_pictures::privacy,
+            alarm_pictures::asked_by,
             alarm_pictures::asked_at,
             alarm_pictures::gone_at,
             alarm_pictures::received_at,

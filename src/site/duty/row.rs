@@ -193,8 +193,9 @@ pub struct Shot {
     pub privacy: String,
     /// When it came.
     pub at: String,
-    /// Where the whole one is.
+    /// Where the whole one is, and who asked for it.
     pub whole: Whole,
+    pub asked_by: String,
 }
 
 /// The alarm that a desk looks at.
@@ -231,6 +232,7 @@ impl Current {
                 privacy: page.tk("duty-picture-", picture.privacy),
                 at: page.moment(&picture.received_at),
                 whole: picture.whole(),
+                asked_by: picture.asked_by.clone().unwrap_or_default(),
             }),
             found: second.into_iter().chain(findings(&result)).collect(),
             acts: acts.iter().map(|act| ActItem::of(page, act)).collect(),

@@ -305,7 +305,7 @@ async fn pages_and_programs_show_pictures() {
         assert_eq!(page(operator, Method::POST, &format!("/api/v1/alarms/{id}/fetch-picture")).await.0, 200);
         assert_eq!(told().await, picture("asked"));
         assert_eq!(page(operator, Method::POST, &fetch).await.0, 303);
-        assert!(page(operator, Method::GET, &board).await.1.contains("Whole picture asked for"));
+        assert!(page(operator, Method::GET, &board).await.1.contains("has asked for the whole picture"));
         pictures::take_whole(&app, &mine.node, "e1".into(), jpeg(2000, 2)).await.unwrap();
         assert_eq!(told().await, picture("here"));
         assert!(page(operator, Method::GET, &board).await.1.contains(&format!("/duty/alarms/{id}/picture/whole")));
