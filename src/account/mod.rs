@@ -10,6 +10,7 @@ pub mod links;
 pub mod model;
 pub mod names;
 pub mod passwords;
+pub mod pictures;
 pub mod service;
 pub mod sessions;
 pub mod sign_in;

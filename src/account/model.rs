@@ -24,6 +24,18 @@ pub struct Organization {
     pub resembles: Option<String>,
 }
 
+crate::base::db::types::text_enum! {
+    /// What a mine wants of pictures of its alarms.
+    pub enum AlarmPictures {
+        /// Blurred by the node.
+        Blurred = "blurred",
+        /// As the camera saw them.
+        Plain = "plain",
+        /// None.
+        Off = "off",
+    }
+}
+
 #[derive(Debug, Clone, Queryable, Insertable, Selectable)]
 #[diesel(table_name = schema::users)]
 pub struct User {

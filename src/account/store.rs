@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use diesel::dsl::exists;
 use diesel::prelude::*;
 
-use super::model::{ApiToken, Credential, Invitation, Membership, Organization, Session, TeamMember, User, person};
+use super::model::{AlarmPictures, ApiToken, Credential, Invitation, Membership, Organization, Session, TeamMember, User, person};
 use crate::base::auth::{OrgKind, Person, Role};
 use crate::base::db::schema::{api_tokens, invitations, memberships, organization_names, organizations, sessions, users};
 use crate::base::db::{Conn, Timestamp};
@@ -154,6 +154,16 @@ pub fn find_platform(conn: &mut Conn) -> QueryResult<Option<Organization>> {
 /// An organisation by id.
 pub fn get_organization(conn: &mut Conn, id: &str) -> QueryResult<Organization> {
     organizations::table.find(id).select(Organization::as_select()).first(conn)
+}
+
+pub fn alarm_pictures(conn: &mut Conn, organization_id: &str) -> QueryResult<AlarmPictures> {
+    organizations::table.find(organization_id).select(organizations::alarm_pictures).first(conn)
+}
+
+/// Sets what an organisation wants of pictures of its alarms; 0 rows where it is that already.
+pub fn set_alarm_pictures(conn: &mut Conn, organization_id: &str, wanted: AlarmPictures) -> QueryResult<usize> {
+    let other = organizations::id.eq(organization_id).and(organizations::alarm_pictures.ne(wanted));
+    diesel::update(organizations::table.filter(other)).set(organizations::alarm_pictures.eq(wanted)).execute(conn)
 }
 
 /// The organisation whose name has a look.

@@ -15,6 +15,7 @@ use crate::base::error::{Error, Result};
 use crate::base::i18n::Names;
 use crate::telemetry;
 use crate::telemetry::model::{AlarmLine, Level};
+use crate::telemetry::pictures::Picture;
 
 /// Alarms on one page.
 pub const PAGE: i64 = 30;
@@ -57,6 +58,8 @@ pub struct Entry {
     pub state: AlarmState,
     /// The level by which its shelf is bounded: of an alarm that is looked at that of its rule where it is higher, else its own.
     pub shelf_level: Level,
+    /// The picture that came with it.
+    pub picture: Option<Picture>,
 }
 
 impl Entry {
@@ -141,10 +144,11 @@ fn id(origin: &Origin) -> &str {
     }
 }
 
-/// Alarms with their answers and what suppresses them.
+/// Alarms with their answers, their pictures and what suppresses them.
 fn entries(conn: &mut Conn, owner: &str, origins: Vec<Origin>, now: Timestamp) -> Result<Vec<Entry>> {
     let ids: Vec<String> = origins.iter().map(|origin| id(origin).to_owned()).collect();
     let mut responses = store::responses(conn, &ids)?;
+    let mut pictures = telemetry::pictures::of(conn, owner, &ids)?;
     let suppressions = store::in_force(conn, owner, now, MOST)?;
     let entry = |origin: Origin| {
         let (id, level, raised_at, presence) = match &origin {
@@ -155,9 +159,9 @@ fn entries(conn: &mut Conn, owner: &str, origins: Vec<Origin>, now: Timestamp) -
                 (alarm.id.clone(), alarm.level, alarm.began_at, presence)
             }
         };
-        let response = responses.remove(&id);
+        let (response, picture) = (responses.remove(&id), pictures.remove(&id));
         let state = AlarmState::Active;
-        let mut entry = Entry { id, level, raised_at, presence, origin, response, suppression: None, state, shelf_level: level };
+        let mut entry = Entry { id, level, raised_at, presence, origin, response, suppression: None, state, shelf_level: level, picture };
         let (subject, rule) = entry.point();
         entry.suppression = suppressions.iter().find(|s| s.subject == subject && s.rule == rule).cloned();
         let suppressed = entry.suppression.as_ref().map(|s| s.kind);

@@ -273,6 +273,8 @@ pub const ACTIONS: &[&str] = &[
     "alarm.unshelved",
     "alarm.taken-out",
     "alarm.put-back",
+    "alarm.picture-asked",
+    "alarm.pictures-chosen",
 ];
 
 /// What a reader looks for; empty parts let everything through.

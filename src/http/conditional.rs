@@ -3,11 +3,12 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    self, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, EntityTag, Header as _, IF_MATCH, IF_NONE_MATCH, IF_RANGE, IfMatch,
-    IfNoneMatch, RANGE, Range,
+    self, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, EntityTag, Header as _, HeaderValue, IF_MATCH,
+    IF_NONE_MATCH, IF_RANGE, IfMatch, IfNoneMatch, RANGE, Range,
 };
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use sha2::{Digest as _, Sha256};
 
 /// What is served.
 #[derive(Debug, Clone)]
@@ -49,6 +50,14 @@ impl Whole<'_> {
             Asked::Nothing => build(StatusCode::RANGE_NOT_SATISFIABLE).insert_header((CONTENT_RANGE, format!("bytes */{length}"))).finish(),
         }
     }
+}
+
+/// The answer with a JPEG picture that is not for everybody: the asker may hold it, and asks each time whether it still may.
+pub fn private_jpeg(req: &HttpRequest, bytes: Vec<u8>) -> HttpResponse {
+    let tag: String = hex::encode(Sha256::digest(&bytes)).chars().take(32).collect();
+    let mut response = Whole { kind: "image/jpeg", keep: "private, no-cache", tag: &tag, bytes: bytes.into() }.answer(req);
+    response.headers_mut().insert(CONTENT_DISPOSITION, HeaderValue::from_static("inline"));
+    response
 }
 
 /// The status that a condition leads to, in the order of §13.2.2. There are no dates of change, so conditions on them count for nothing.
@@ -134,6 +143,16 @@ mod tests {
         ] {
             assert_eq!(ask(&[("range", asked)]).await, (status, told.map(str::to_owned), body.to_owned()), "{asked}");
         }
+    }
+
+    #[test]
+    fn a_private_picture_is_held_and_asked_for_each_time() {
+        let answer =
+            |held: &str| private_jpeg(&TestRequest::get().insert_header((IF_NONE_MATCH, held)).to_http_request(), b"picture".to_vec());
+        let first = answer("\"another\"");
+        let header = |name: header::HeaderName| first.headers().get(name).unwrap().to_str().unwrap();
+        assert_eq!((first.status().as_u16(), header(CACHE_CONTROL), header(CONTENT_TYPE)), (200, "private, no-cache", "image/jpeg"));
+        assert_eq!(answer(header(header::ETAG)).status().as_u16(), 304);
     }
 
     #[tokio::test]

@@ -56,6 +56,8 @@ async fn a_nul_anywhere_is_no_fault_of_the_server() {
                     "/mine/deployments/%00",
                     "/mine/deploy?license=%00",
                     "/duty/board?site=%00&after=%00&alarm=%00",
+                    "/duty/alarms/%00/picture",
+                    "/api/v1/alarms/%00/picture?whole=true",
                     "/apps/x/y/order?plan=%00",
                 ],
             ),

@@ -1,5 +1,5 @@
 //! What nodes tell: heartbeats become samples, records of streams become alarms, states and counters; plots and the alarm list show them.
-//! Owns the tables `node_samples`, `app_samples`, `alarms`, `proofs`, `streams` and `usage_counters`.
+//! Owns the tables `alarm_pictures`, `node_samples`, `app_samples`, `alarms`, `proofs`, `streams` and `usage_counters`.
 //!
 //! Invariants: a record is taken once, by its stream and number, and only where it follows on those before ([`streams`]); an alarm is one row
 //! from its beginning to its end ([`episodes`]); a counter only grows.
@@ -12,6 +12,7 @@
 mod episodes;
 mod limits;
 pub mod model;
+pub mod pictures;
 pub mod plots;
 pub mod reading;
 pub mod service;

@@ -6,11 +6,13 @@ use diesel::dsl::{count_star, exists, max, min};
 use diesel::prelude::*;
 
 use crate::base::db::schema::{
-    alarms, app_samples, apps, deployments, node_samples, nodes, organizations, proofs, releases, sites, streams, usage_counters,
+    alarm_pictures, alarms, app_samples, apps, deployments, node_samples, nodes, organizations, proofs, releases, sites, streams,
+    usage_counters,
 };
 use crate::base::db::{Conn, Timestamp};
 use crate::fleet::model::{DeploymentState, NodeState};
 use crate::telemetry::model::{self, Alarm, AlarmLine, AppSample, Level, NodeSample};
+use crate::telemetry::pictures::{NewPicture, Picture, PictureLine};
 use crate::telemetry::streams::{Counts, KEPT, MAX_COUNTERS, StreamRow};
 
 /// Deployments of a node with their apps.
@@ -215,7 +217,13 @@ pub fn end_alarms(conn: &mut Conn, ids: &[String]) -> QueryResult<usize> {
 pub fn delete_alarms_before(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
     let old = alarms::table.filter(alarms::received_at.lt(before)).order(alarms::received_at).limit(limit).select(alarms::id);
     let old: Vec<String> = old.load(conn)?;
-    diesel::delete(alarms::table.filter(alarms::id.eq_any(old))).execute(conn)
+    delete_alarms(conn, &old)
+}
+
+/// Deletes alarms with their pictures; gives how many alarms went.
+fn delete_alarms(conn: &mut Conn, ids: &[String]) -> QueryResult<usize> {
+    diesel::delete(alarm_pictures::table.filter(alarm_pictures::alarm_id.eq_any(ids))).execute(conn)?;
+    diesel::delete(alarms::table.filter(alarms::id.eq_any(ids))).execute(conn)
 }
 
 /// Organisations with more alarms than a number, with how many they have, at most `limit`.
@@ -238,8 +246,7 @@ pub fn delete_oldest_alarms(conn: &mut Conn, organization_id: &str, limit: i64) 
     let mut oldest_ids: Vec<String> = oldest(true, limit).load(conn)?;
     let rest = limit.saturating_sub(i64::try_from(oldest_ids.len()).unwrap_or(limit));
     oldest_ids.extend(oldest(false, rest).load::<String>(conn)?);
-    let oldest = oldest_ids;
-    diesel::delete(alarms::table.filter(alarms::id.eq_any(oldest))).execute(conn)
+    delete_alarms(conn, &oldest_ids)
 }
 
 /// Nodes that have not called since a time and have samples from before it, with their deployments.
@@ -358,4 +365,90 @@ pub fn alarms(conn: &mut Conn, organization_id: &str, id: Option<&str>, limit: i
         query = query.filter(alarms::id.eq(id.to_owned()));
     }
     query.load(conn)
+}
+
+/// The node's alarm of an episode.
+pub fn alarm_of_episode(conn: &mut Conn, node_id: &str, episode: &str) -> QueryResult<Option<String>> {
+    let own = alarms::node_id.eq(node_id).and(alarms::episode.eq(episode));
+    alarms::table.filter(own).select(alarms::id).first(conn).optional()
+}
+
+pub fn insert_picture(conn: &mut Conn, picture: &NewPicture) -> QueryResult<usize> {
+    diesel::insert_into(alarm_pictures::table).values(picture).execute(conn)
+}
+
+/// The picture of an alarm of an organisation.
+pub fn picture(conn: &mut Conn, organization_id: &str, alarm_id: &str) -> QueryResult<Option<Picture>> {
+    Ok(pictures(conn, organization_id, &[alarm_id.to_owned()])?.pop())
+}
+
+/// Pictures of these alarms of an organisation, without their bytes.
+pub fn pictures(conn: &mut Conn, organization_id: &str, alarm_ids: &[String]) -> QueryResult<Vec<Picture>> {
+    let own = alarm_pictures::alarm_id.eq_any(alarm_ids).and(alarm_pictures::organization_id.eq(organization_id));
+    alarm_pictures::table
+        .filter(own)
+        .select((
+            alarm_pictures::alarm_id,
+            alarm_pictures::width,
+            alarm_pictures::height,
+            alarm_pictures::privacy,
+            alarm_pictures::asked_by,
+            alarm_pictures::asked_at,
+            alarm_pictures::gone_at,
+            alarm_pictures::received_at,
+            alarm_pictures::whole.is_not_null(),
+        ))
+        .load(conn)
+}
+
+/// The bytes of the small picture of an alarm.
+pub fn small_picture(conn: &mut Conn, organization_id: &str, alarm_id: &str) -> QueryResult<Option<Vec<u8>>> {
+    let own = alarm_pictures::table.find(alarm_id).filter(alarm_pictures::organization_id.eq(organization_id));
+    own.select(alarm_pictures::small).first(conn).optional()
+}
+
+/// The bytes of the whole picture of an alarm, where it is here.
+pub fn whole_picture(conn: &mut Conn, organization_id: &str, alarm_id: &str) -> QueryResult<Option<Vec<u8>>> {
+    let own = alarm_pictures::table.find(alarm_id).filter(alarm_pictures::organization_id.eq(organization_id));
+    let bytes: Option<Option<Vec<u8>>> = own.select(alarm_pictures::whole).first(conn).optional()?;
+    Ok(bytes.flatten())
+}
+
+/// Notes who asks for the whole picture of an alarm; 0 rows where somebody has.
+pub fn ask_for_picture(conn: &mut Conn, alarm_id: &str, by: &str, now: Timestamp) -> QueryResult<usize> {
+    diesel::update(alarm_pictures::table.find(alarm_id).filter(alarm_pictures::asked_at.is_null()))
+        .set((alarm_pictures::asked_by.eq(by), alarm_pictures::asked_at.eq(now)))
+        .execute(conn)
+}
+
+pub fn keep_whole_picture(conn: &mut Conn, alarm_id: &str, bytes: &[u8]) -> QueryResult<usize> {
+    diesel::update(alarm_pictures::table.find(alarm_id)).set(alarm_pictures::whole.eq(bytes)).execute(conn)
+}
+
+/// Notes that the node has the whole picture of an alarm no more; 0 rows where it is here, or that is known.
+pub fn mark_picture_gone(conn: &mut Conn, alarm_id: &str, now: Timestamp) -> QueryResult<usize> {
+    let missing = alarm_pictures::whole.is_null().and(alarm_pictures::gone_at.is_null());
+    diesel::update(alarm_pictures::table.find(alarm_id).filter(missing)).set(alarm_pictures::gone_at.eq(now)).execute(conn)
+}
+
+/// Episodes of a node whose whole pictures were asked for and are neither here nor gone, the oldest request first.
+pub fn wanted_pictures(conn: &mut Conn, node_id: &str, limit: i64) -> QueryResult<Vec<String>> {
+    let missing = alarm_pictures::whole.is_null().and(alarm_pictures::gone_at.is_null());
+    alarm_pictures::table
+        .filter(alarm_pictures::node_id.eq(node_id).and(alarm_pictures::asked_at.is_not_null()).and(missing))
+        .order((alarm_pictures::asked_at, alarm_pictures::alarm_id))
+        .limit(limit)
+        .select(alarm_pictures::episode)
+        .load(conn)
+}
+
+/// The latest alarms of an organisation that have a picture.
+pub fn latest_pictures(conn: &mut Conn, organization_id: &str, limit: i64) -> QueryResult<Vec<PictureLine>> {
+    alarm_pictures::table
+        .inner_join(alarms::table.on(alarms::id.eq(alarm_pictures::alarm_id)))
+        .filter(alarm_pictures::organization_id.eq(organization_id))
+        .order(alarm_pictures::alarm_id.desc())
+        .limit(limit)
+        .select((alarms::id, alarms::level, alarms::text_zh, alarms::text_en, alarms::raised_at))
+        .load(conn)
 }

@@ -124,7 +124,8 @@ impl Episode {
     }
 }
 
-fn is_short(name: &str) -> bool {
+/// Whether it can be the name of an episode, an epoch or a meter.
+pub(super) fn is_short(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
 }
 

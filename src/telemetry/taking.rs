@@ -14,6 +14,8 @@ use super::reading::{ReadRequest, Request};
 use super::service::TOPIC;
 use super::store;
 use super::streams::{Counts, Member, ReadPart, Sent, StreamReceipt, StreamRow, Told, UsageReport};
+use crate::account;
+use crate::account::model::AlarmPictures;
 use crate::audit::{self, Change};
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -41,6 +43,11 @@ pub struct ReportReceipt {
     pub refused: u64,
     /// What became of the streams, in the order of the request.
     pub streams: Vec<StreamReceipt>,
+    /// What the mine wants of pictures of alarms.
+    pub pictures: AlarmPictures,
+    /// Episodes whose whole pictures are wanted, the oldest request first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wanted_pictures: Vec<String>,
 }
 
 /// Takes the reports and records of a node: all new ones in one transaction, each at most once. Alarms over the rate are held back: the node
@@ -187,7 +194,16 @@ fn take_in(
     let deployment_ids: Vec<String> = own.into_keys().collect();
     store::prune(c, node_id, &deployment_ids, now.minus(model::KEEP))?;
     let through = readable.numbers.iter().rfind(|number| held_back.is_none_or(|(first, _)| **number < first));
-    let receipt = ReportReceipt { accepted_through: through.copied().unwrap_or(0), accepted, repeated, refused, streams };
+    let pictures = account::pictures::chosen(c, organization_id)?;
+    let receipt = ReportReceipt {
+        accepted_through: through.copied().unwrap_or(0),
+        accepted,
+        repeated,
+        refused,
+        streams,
+        pictures,
+        wanted_pictures: super::pictures::wanted(c, node_id, pictures)?,
+    };
     let wait = held_back.map(|(_, wait)| wait).or_else(|| waits(&receipt.streams));
     Ok(Taken { receipt, alarmed, moved, wait })
 }

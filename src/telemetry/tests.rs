@@ -24,6 +24,7 @@ use crate::site::parts::chain::{self, ChainLink, Reader};
 use crate::testing::shop::{Shop, license, shop};
 use crate::testing::{self, drain_jobs, each_backend, each_backend_with};
 
+mod pictures;
 mod streams;
 
 struct Mine {

@@ -1,9 +1,9 @@
 //! Endpoints of node agents that Margo leaves to the platform: `POST /edge/enroll` and `POST /edge/renew`, by which a node gets its
-//! certificate; the signed statement on its desired state; and reports.
+//! certificate; the signed statement on its desired state; reports; and pictures of alarms.
 
 use actix_web::http::header;
-use actix_web::web::{Data, ServiceConfig};
-use actix_web::{HttpResponse, web};
+use actix_web::web::{Data, Path, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -12,7 +12,8 @@ use crate::base::auth::Actor;
 use crate::fleet::margo::{node, orders};
 use crate::fleet::service::{Enrolment, enroll as enroll_node, renew as renew_node};
 use crate::http::api::ApiResult;
-use crate::http::extract::{ApiJson, SMALL_JSON};
+use crate::http::extract::{ApiJson, ApiQuery, SMALL_JSON, read_body};
+use crate::telemetry::pictures::{self, Frame};
 use crate::telemetry::reading::Request;
 use crate::telemetry::taking;
 
@@ -21,7 +22,10 @@ pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/edge/enroll", web::post().to(enroll))
         .route("/edge/renew", web::post().to(renew))
         .route("/edge/state", web::get().to(state))
-        .route("/edge/reports", web::post().to(reports));
+        .route("/edge/reports", web::post().to(reports))
+        .route("/edge/pictures/{episode}", web::put().to(picture))
+        .route("/edge/pictures/{episode}/whole", web::put().to(whole_picture))
+        .route("/edge/pictures/{episode}/whole", web::delete().to(no_whole_picture));
 }
 
 #[derive(Deserialize)]
@@ -98,4 +102,31 @@ async fn state(app: Data<App>, actor: Actor, asked: web::Query<Asked>) -> ApiRes
 async fn reports(app: Data<App>, actor: Actor, input: ApiJson<Request>) -> ApiResult {
     let taken = taking::take(&app, &actor, input.0).await?;
     Ok(HttpResponse::Ok().json(taken))
+}
+
+async fn picture(
+    req: HttpRequest,
+    app: Data<App>,
+    actor: Actor,
+    episode: Path<String>,
+    frame: ApiQuery<Frame>,
+    payload: Payload,
+) -> ApiResult {
+    node(&actor)?;
+    let bytes = read_body(&req, payload.into_inner(), pictures::MAX_SMALL).await?;
+    pictures::take(&app, &actor, episode.into_inner(), frame.0, bytes.to_vec()).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn whole_picture(req: HttpRequest, app: Data<App>, actor: Actor, episode: Path<String>, payload: Payload) -> ApiResult {
+    node(&actor)?;
+    let bytes = read_body(&req, payload.into_inner(), pictures::MAX_WHOLE).await?;
+    pictures::take_whole(&app, &actor, episode.into_inner(), bytes.to_vec()).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// The node has it no more.
+async fn no_whole_picture(app: Data<App>, actor: Actor, episode: Path<String>) -> ApiResult {
+    pictures::mark_gone(&app, &actor, episode.into_inner()).await?;
+    Ok(HttpResponse::NoContent().finish())
 }

@@ -3,7 +3,7 @@
 use crate::sources;
 
 /// Forms without a question, by template and address, and why they need none.
-const UNDONE: [(&str, &str, &str); 45] = [
+const UNDONE: [(&str, &str, &str); 47] = [
     ("account/account.html", "/account/sessions/revoke", "one signs in again"),
     ("account/address.html", "/account/address", "is changed back"),
     ("account/address.html", "/account/address/proof", "sends a mail"),
@@ -28,6 +28,7 @@ const UNDONE: [(&str, &str, &str); 45] = [
     ("mine/node_new.html", "/mine/nodes/new", "a node is removed"),
     ("mine/order_form.html", "{{ href }}/order", "the page itself is the question"),
     ("mine/sites.html", "/mine/sites", "makes something new"),
+    ("mine/sites.html", "/mine/pictures", "is changed back"),
     ("parts/header.html", "/account/organization", "is changed back"),
     ("parts/header.html", "/language", "is changed back"),
     ("parts/header.html", "/sign-out", "one signs in again; what is typed is kept"),
@@ -41,6 +42,7 @@ const UNDONE: [(&str, &str, &str); 45] = [
     ("duty/board.html", "/duty/board/{{ r.id }}/unshelve", "is shelved again"),
     ("duty/board.html", "/duty/board/{{ r.id }}/take-out", "is put back; a reason is asked for"),
     ("duty/board.html", "/duty/board/{{ r.id }}/put-back", "is taken out again"),
+    ("duty/board.html", "/duty/board/{{ r.id }}/fetch-picture", "asks the mine's own node for a picture, and takes nothing away"),
     ("duty/kiosk.html", "/duty/kiosk", "the token is revoked"),
     ("vendor/draft.html", "/vendor/drafts/{{ id }}", "is changed again; what is uploaded is a release that nobody sees yet"),
     ("vendor/keys.html", "/vendor/keys", "a key is revoked"),

@@ -141,6 +141,7 @@ fn attempts(their: &Theirs) -> Vec<Attempt<'_>> {
         ("/duty/board/{id}/unshelve", format!("/duty/board/{}/unshelve", their.token), vec![]),
         ("/duty/board/{id}/take-out", format!("/duty/board/{}/take-out", their.token), vec![("note", "because")]),
         ("/duty/board/{id}/put-back", format!("/duty/board/{}/put-back", their.token), vec![]),
+        ("/duty/board/{id}/fetch-picture", format!("/duty/board/{}/fetch-picture", their.token), vec![]),
         ("/mine/deployments/{id}/remove", format!("/mine/deployments/{}/remove", their.deployment), vec![]),
     ]
 }
@@ -150,7 +151,7 @@ fn deployment(their: &Theirs) -> Vec<(&'static str, &str)> {
 }
 
 /// Routes that strangers may use on things of their own, or that have tests of their own (registry, nodes, upload by JSON below).
-const FOR_ALL: [&str; 26] = [
+const FOR_ALL: [&str; 27] = [
     "/sign-up",
     "/sign-in",
     "/sign-out",
@@ -173,6 +174,7 @@ const FOR_ALL: [&str; 26] = [
     "/apps/{vendor}/{app}/order",
     "/duty/kiosk",
     "/mine/sites",
+    "/mine/pictures",
     "/mine/webhooks",
     "/vendor/webhooks",
     "/scenarios/{slug}/follow",

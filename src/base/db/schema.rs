@@ -11,6 +11,7 @@ diesel::table! {
         resembles -> Nullable<Text>,
         suspended_at -> Nullable<Timestamp>,
         suspended_reason -> Nullable<Text>,
+        alarm_pictures -> Text,
     }
 }
 
@@ -834,6 +835,24 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    alarm_pictures (alarm_id) {
+        alarm_id -> Text,
+        organization_id -> Text,
+        node_id -> Text,
+        episode -> Text,
+        width -> BigInt,
+        height -> BigInt,
+        privacy -> Text,
+        small -> Binary,
+        whole -> Nullable<Binary>,
+        asked_by -> Nullable<Text>,
+        asked_at -> Nullable<Timestamp>,
+        gone_at -> Nullable<Timestamp>,
+        received_at -> Timestamp,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     organizations,
     organization_names,
@@ -900,4 +919,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     alarm_suppressions,
     alarm_acts,
     equipment_alarms,
+    alarm_pictures,
 );

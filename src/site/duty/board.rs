@@ -17,6 +17,7 @@ use crate::http::extract::Form;
 use crate::http::page::{Page, PageResult, local_path, see_other, see_other_with};
 use crate::http::paging::paging;
 use crate::telemetry::model::Level;
+use crate::telemetry::pictures;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/duty/board", web::get().to(board))
@@ -26,6 +27,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/duty/board/{id}/unshelve", web::post().to(unshelve))
         .route("/duty/board/{id}/take-out", web::post().to(take_out))
         .route("/duty/board/{id}/put-back", web::post().to(put_back))
+        .route("/duty/board/{id}/fetch-picture", web::post().to(fetch_picture))
         .route("/mine/alarms", web::get().to(moved));
 }
 
@@ -219,6 +221,13 @@ struct AnswerForm {
     back: String,
 }
 
+impl AnswerForm {
+    /// The address of the list to go back to.
+    fn list(&self) -> String {
+        local_path(Some(self.back.as_str()).filter(|back| back.starts_with("/duty/board")), "/duty/board")
+    }
+}
+
 async fn acknowledge(app: Data<App>, actor: Actor, id: Path<String>, form: Form<AnswerForm>) -> PageResult {
     answer(&app, &actor, &id, Act::Acknowledge, &form.0).await
 }
@@ -245,17 +254,36 @@ async fn put_back(app: Data<App>, actor: Actor, id: Path<String>, form: Form<Ans
     answer(&app, &actor, &id, Act::PutBack, &form.0).await
 }
 
+/// Asks for the whole picture, and stays with the alarm.
+async fn fetch_picture(app: Data<App>, actor: Actor, id: Path<String>, form: Form<AnswerForm>) -> PageResult {
+    let back = form.0.list();
+    match pictures::ask(&app, &actor, &id).await {
+        Ok(()) => Ok(see_other(&at_alarm(&back, &id))),
+        Err(e) => refused(e, &back, &id),
+    }
+}
+
 /// Acts, and goes on with the next alarm of the list; where it is refused, back to this one with the reason.
 async fn answer(app: &App, actor: &Actor, id: &str, act: Act, form: &AnswerForm) -> PageResult {
-    let back = local_path(Some(form.back.as_str()).filter(|back| back.starts_with("/duty/board")), "/duty/board");
+    let back = form.list();
     match service::act(app, actor, id, act, &form.note).await {
         Ok(()) => Ok(see_other(&back)),
-        Err(e) if matches!(e.kind, Kind::Conflict | Kind::Invalid) => {
-            let (code, args) = e.fields.first().map_or((e.code, &e.args), |field| (field.code, &field.args));
-            let args: Vec<(&str, &str)> = args.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            let join = if back.contains('?') { '&' } else { '?' };
-            Ok(see_other_with(&format!("{back}{join}alarm={id}"), "warning", &format!("error-{code}"), &args))
-        }
-        Err(e) => Err(e.into()),
+        Err(e) => refused(e, &back, id),
     }
+}
+
+/// The alarm of a list.
+fn at_alarm(list: &str, id: &str) -> String {
+    let join = if list.contains('?') { '&' } else { '?' };
+    format!("{list}{join}alarm={id}")
+}
+
+/// Back to the alarm with the reason, where what is there is in the way.
+fn refused(e: Error, list: &str, id: &str) -> PageResult {
+    if !matches!(e.kind, Kind::Conflict | Kind::Invalid) {
+        return Err(e.into());
+    }
+    let (code, args) = e.fields.first().map_or((e.code, &e.args), |field| (field.code, &field.args));
+    let args: Vec<(&str, &str)> = args.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Ok(see_other_with(&at_alarm(list, id), "warning", &format!("error-{code}"), &args))
 }

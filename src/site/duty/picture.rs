@@ -1,6 +1,9 @@
-//! What an alarm's app saw, as a drawing: its boxes on a plain ground, in the place where the picture will be, and all that it said in words.
+//! What an alarm's app saw, as a drawing: its boxes over the picture that came with it, or on a plain ground where none did, and all that it said
+//! in words.
 
 use serde_json::Value;
+
+use crate::alarm_management::board::{Entry, Origin};
 
 /// Most boxes that are drawn, and most findings that are said, of one alarm.
 const MOST: usize = 40;
@@ -27,13 +30,31 @@ pub struct Picture {
     /// Size of the labels.
     pub text: f64,
     pub shapes: Vec<Shape>,
+    /// Address of the picture below the boxes; empty where there is none.
+    pub image: String,
+}
+
+/// Address of the small picture of an alarm.
+pub fn address(alarm_id: &str) -> String {
+    format!("/duty/alarms/{alarm_id}/picture")
 }
 
 impl Picture {
-    /// Of a result in the shape of the node's local API; none where it has no boxes. The size of the source picture is not in the result, so the
-    /// ground is as large as the boxes need, at 4 by 3 or wider.
-    pub fn of(result: &Value) -> Option<Self> {
-        let boxes: Vec<(String, [f64; 4])> = items(result, "detections").iter().take(MOST).filter_map(shape).collect();
+    /// Of an alarm; none where it has neither a picture nor boxes.
+    pub fn of(entry: &Entry) -> Option<Self> {
+        let Origin::App(line) = &entry.origin else { return None };
+        let result: Value = serde_json::from_str(&line.alarm.result).unwrap_or_default();
+        let Some(picture) = &entry.picture else { return Self::drawn(&result) };
+        // Sizes are at most 100,000, so each is a float without loss.
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let (width, height) = (picture.width as f64, picture.height as f64);
+        Some(Self { image: address(&entry.id), ..Self::sized(boxes(&result), width, height) })
+    }
+
+    /// Of a result in the shape of the node's local API, without a picture; none where it has no boxes. The size of the source picture is not in
+    /// the result, so the ground is as large as the boxes need, at 4 by 3 or wider.
+    fn drawn(result: &Value) -> Option<Self> {
+        let boxes = boxes(result);
         if boxes.is_empty() {
             return None;
         }
@@ -42,6 +63,10 @@ impl Picture {
         let (right, bottom) = (most(0).fold(1.0, f64::max) * 1.06, most(1).fold(1.0, f64::max) * 1.06);
         let width = right.max(bottom * 4.0 / 3.0).ceil();
         let height = bottom.max(width * 9.0 / 16.0).ceil();
+        Some(Self::sized(boxes, width, height))
+    }
+
+    fn sized(boxes: Vec<(String, [f64; 4])>, width: f64, height: f64) -> Self {
         let text = (height / 26.0).max(1.0);
         let shapes = boxes.into_iter().map(|(label, [x, y, w, h])| Shape {
             x,
@@ -51,8 +76,13 @@ impl Picture {
             label,
             text_y: if y > text * 1.5 { y - text * 0.4 } else { (y + h + text * 1.1).min(height - 1.0) },
         });
-        Some(Self { width, height, text, shapes: shapes.collect() })
+        Self { width, height, text, shapes: shapes.collect(), image: String::new() }
     }
+}
+
+/// The boxes of a result with their labels.
+fn boxes(result: &Value) -> Vec<(String, [f64; 4])> {
+    items(result, "detections").iter().take(MOST).filter_map(shape).collect()
 }
 
 fn shape(item: &Value) -> Option<(String, [f64; 4])> {
@@ -108,12 +138,13 @@ mod tests {
     #[test]
     fn boxes_stand_inside_of_their_ground() {
         let picture =
-            Picture::of(&json!({"detections": [{"label": "bolt", "score": 0.914, "box": [600, 2, 40, 300]}, {"box": [1, 2, 3]}]})).unwrap();
+            Picture::drawn(&json!({"detections": [{"label": "bolt", "score": 0.914, "box": [600, 2, 40, 300]}, {"box": [1, 2, 3]}]}))
+                .unwrap();
         assert_eq!((picture.shapes.len(), picture.shapes[0].label.as_str()), (1, "bolt 0.91"));
         assert!(picture.width >= 640.0 && picture.height >= 302.0, "{picture:?}");
         assert!(picture.shapes[0].text_y <= picture.height && picture.shapes[0].text_y > 0.0);
         for nothing in [json!({}), json!({"detections": [{"box": [0, 0, 0, 5]}]}), json!({"detections": [{"box": [0, 0, 1e300, 5]}]})] {
-            assert_eq!(Picture::of(&nothing), None, "{nothing}");
+            assert_eq!(Picture::drawn(&nothing), None, "{nothing}");
         }
     }
 }

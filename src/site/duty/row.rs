@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
-use super::picture::{Picture, findings};
+use super::picture::{self, Picture, findings};
 use crate::alarm_management::board::{Entry, Origin};
 use crate::alarm_management::model::{ActRow, AlarmState, SuppressionKind, Verdict};
 use crate::fleet::model::shown_name;
 use crate::http::page::{Ago, Page};
 use crate::telemetry::model::Level;
+use crate::telemetry::pictures::Whole;
 
 /// Characters of a digest that a page shows.
 const DIGEST: usize = 19;
@@ -52,6 +53,8 @@ pub struct Row {
     pub verdict_word: String,
     /// Why it is shelved or out of service, by whom, and until when.
     pub suppressed: Option<(String, String, String)>,
+    /// Address of its picture; empty where it has none.
+    pub thumb: String,
 }
 
 impl Row {
@@ -132,6 +135,7 @@ impl Row {
             verdict: None,
             verdict_word: String::new(),
             suppressed: entry.suppression.as_ref().map(|s| (s.reason.clone(), s.made_by.clone(), until(s.ends_at))),
+            thumb: entry.picture.as_ref().map(|_| picture::address(&entry.id)).unwrap_or_default(),
         }
     }
 
@@ -184,10 +188,22 @@ impl ActItem {
     }
 }
 
+/// What is said of the picture that came with an alarm.
+pub struct Shot {
+    /// Whether it was blurred, in words.
+    pub privacy: String,
+    /// When it came.
+    pub at: String,
+    /// Where the whole one is, and who asked for it.
+    pub whole: Whole,
+    pub asked_by: String,
+}
+
 /// The alarm that a desk looks at.
 pub struct Current {
     pub row: Row,
     pub picture: Option<Picture>,
+    pub shot: Option<Shot>,
     /// What the app saw, as names and values.
     pub found: Vec<(String, String)>,
     pub acts: Vec<ActItem>,
@@ -212,7 +228,13 @@ impl Current {
         let kind = entry.suppression.as_ref().map(|s| s.kind);
         Self {
             row: Row::of(page, entry),
-            picture: Picture::of(&result),
+            picture: Picture::of(entry),
+            shot: entry.picture.as_ref().map(|picture| Shot {
+                privacy: page.tk("duty-picture-", picture.privacy),
+                at: page.moment(&picture.received_at),
+                whole: picture.whole(),
+                asked_by: picture.asked_by.clone().unwrap_or_default(),
+            }),
             found: second.into_iter().chain(findings(&result)).collect(),
             acts: acts.iter().map(|act| ActItem::of(page, act)).collect(),
             shelves: offered.iter().map(|&minutes| (minutes, word(minutes))).collect(),

@@ -3,11 +3,10 @@
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{HttpRequest, web};
 use askama::Template;
-use serde_json::Value;
 
 use super::picture::Picture;
 use super::row::Row;
-use crate::alarm_management::board::{Origin, up_to};
+use crate::alarm_management::board::up_to;
 use crate::alarm_management::figures::ratio;
 use crate::alarm_management::wall::{self, Wall, Zone};
 use crate::base::app::App;
@@ -103,10 +102,7 @@ pub struct WallPage {
 impl WallPage {
     fn of(page: Page, wall: &Wall) -> Self {
         let rows: Vec<Row> = wall.open.iter().map(|entry| Row::of(&page, entry)).collect();
-        let picture = wall.open.first().and_then(|entry| match &entry.origin {
-            Origin::App(line) => Picture::of(&serde_json::from_str::<Value>(&line.alarm.result).ok()?),
-            Origin::Equipment(_) => None,
-        });
+        let picture = wall.open.first().and_then(Picture::of);
         let most = wall.hours.iter().map(|hour| hour.critical + hour.warning).max().unwrap_or(0).max(5);
         let bars = wall.hours.iter().enumerate().map(|(i, hour)| {
             let (warning, critical) = (BARS * ratio(hour.warning, most), BARS * ratio(hour.critical, most));

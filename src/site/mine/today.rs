@@ -25,6 +25,9 @@ use crate::{fleet, license, telemetry};
 /// Deployments of recalled versions that the overview lists.
 const MAX_RECALLED: i64 = 10;
 
+/// Pictures of alarms that the overview shows.
+const SHOTS: i64 = 6;
+
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/mine", web::get().to(today)).route("/mine/fragment", web::get().to(today_fragment));
 }
@@ -58,6 +61,18 @@ pub struct AlarmItem {
     /// Page of the deployment that raised it.
     pub href: String,
     /// How long ago.
+    pub ago: Ago,
+}
+
+/// An alarm with the picture that came with it.
+pub struct ShotItem {
+    /// The alarm at the board.
+    pub href: String,
+    /// Address of its picture.
+    pub image: String,
+    pub level: Level,
+    pub level_word: String,
+    pub text: String,
     pub ago: Ago,
 }
 
@@ -114,6 +129,8 @@ pub struct Today {
     pub empty: bool,
     /// Latest alarms.
     pub alarms: Vec<AlarmItem>,
+    /// The latest alarms that have a picture.
+    pub shots: Vec<ShotItem>,
     pub ending: Vec<EndingItem>,
     /// Deployments of versions that the platform has recalled.
     pub recalled: Vec<RecalledItem>,
@@ -135,6 +152,14 @@ impl Today {
             app: page.pick(&line.app_zh, &line.app_en).to_owned(),
             href: format!("/mine/deployments/{}", line.alarm.deployment_id),
             ago: page.ago(&line.alarm.raised_at),
+        });
+        let shots = overview.shots.iter().map(|line| ShotItem {
+            href: format!("/duty/board?alarm={}", line.alarm_id),
+            image: format!("/duty/alarms/{}/picture", line.alarm_id),
+            level: line.level,
+            level_word: page.tk("telemetry-level-", line.level),
+            text: page.pick(&line.text_zh, &line.text_en).to_owned(),
+            ago: page.ago(&line.raised_at),
         });
         let ending = overview.ending.iter().map(|(license, app)| EndingItem {
             href: format!("/mine/licenses/{}", license.id),
@@ -158,6 +183,7 @@ impl Today {
             day: overview.hours.iter().map(|hour| hour.critical + hour.warning).sum(),
             empty: overview.sites == 0,
             alarms: alarms.collect(),
+            shots: shots.collect(),
             ending: ending.collect(),
             recalled: overview.recalled.iter().map(|line| RecalledItem::of(page, line)).collect(),
         }
@@ -220,6 +246,8 @@ pub struct Overview {
     pub hours: Vec<Hour>,
     /// Latest alarms.
     pub alarms: Vec<telemetry::model::AlarmLine>,
+    /// The latest alarms that have a picture.
+    pub shots: Vec<telemetry::pictures::PictureLine>,
     /// Licences that end within 30 days or are in grace.
     pub ending: Vec<(License, AppName)>,
     /// Deployments of versions that the platform has recalled.
@@ -273,6 +301,7 @@ pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
                 calling: (summary.critical, summary.warning),
                 hours: wall::hours(&summary.raised, now),
                 alarms,
+                shots: telemetry::pictures::latest(conn, &owner, SHOTS)?,
                 ending,
                 recalled: deployment::recalled(conn, &owner, None, MAX_RECALLED)?,
             })

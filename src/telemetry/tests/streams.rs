@@ -8,7 +8,7 @@ use crate::base::db::schema::streams;
 use crate::fleet::model::{DeploymentEvent, DeploymentState};
 
 /// A node's stream, as an agent writes it.
-struct Writer {
+pub(super) struct Writer {
     name: String,
     kind: &'static str,
     next: u64,
@@ -18,12 +18,12 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(name: &str, kind: &'static str) -> Self {
+    pub(super) fn new(name: &str, kind: &'static str) -> Self {
         Self { name: name.to_owned(), kind, next: 1, prev: beginning(name), mono: 1_000_000 }
     }
 
     /// The text of the next record.
-    fn record(&mut self, at: &Value, body: &Value) -> String {
+    pub(super) fn record(&mut self, at: &Value, body: &Value) -> String {
         let record =
             json!({"seq": self.next, "prev": self.prev, "at": at, "mono": self.mono, "boot": "b", "clock": "trusted", "body": body});
         let text = record.to_string();
@@ -33,7 +33,7 @@ impl Writer {
 }
 
 /// Sends records of a stream; what is sent keeps its bytes.
-async fn send(app: &App, mine: &Mine, writer: &Writer, records: &[String]) -> Value {
+pub(super) async fn send(app: &App, mine: &Mine, writer: &Writer, records: &[String]) -> Value {
     let body = format!(
         "{{\"boot\":\"b\",\"mono\":{},\"streams\":[{{\"stream\":\"{}\",\"kind\":\"{}\",\"records\":[{}]}}]}}",
         writer.mono,
@@ -45,16 +45,16 @@ async fn send(app: &App, mine: &Mine, writer: &Writer, records: &[String]) -> Va
     serde_json::to_value(&taken.streams[0]).unwrap()
 }
 
-fn episode(mine: &Mine, name: &str, phase: &str, level: &str, count: u64) -> Value {
+pub(super) fn episode(mine: &Mine, name: &str, phase: &str, level: &str, count: u64) -> Value {
     json!({"episode": name, "phase": phase, "count": count, "deployment_id": mine.deployment, "digest": mine.digest, "rule": "bolt", "level": level,
         "source": "belt-1", "text": {"zh": "锚杆", "en": "bolt"}, "origin": {"version": "1.0.0"}, "result": {"detections": [{"label": "bolt"}]}})
 }
 
-async fn alarms_of(app: &App, mine: &Mine) -> Vec<model::Alarm> {
+pub(super) async fn alarms_of(app: &App, mine: &Mine) -> Vec<model::Alarm> {
     latest(app, &mine.shop.operator, 99).await.into_iter().map(|line| line.alarm).collect()
 }
 
-fn now(app: &App) -> Value {
+pub(super) fn now(app: &App) -> Value {
     json!(app.clock.now().utc())
 }
 

@@ -1,4 +1,4 @@
-//! Alarms of the mine, and what people answer to them.
+//! Alarms of the mine with their pictures, and what people answer to them.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, ServiceConfig};
@@ -15,14 +15,17 @@ use crate::alarm_management::service::act_in;
 use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::Actor;
+use crate::base::auth::policy::Action;
 use crate::base::db::Timestamp;
 use crate::base::error::Result;
 use crate::base::i18n::Lang;
 use crate::fleet::model::shown_name;
 use crate::http::api::{ApiResult, tagged};
+use crate::http::conditional::private_jpeg;
 use crate::http::extract::ApiQuery;
 use crate::once::model::Key;
 use crate::telemetry::model::Level;
+use crate::telemetry::pictures::{self, Picture, Privacy, Size, Whole};
 
 /// Alarms on one page.
 const PAGE: i64 = 50;
@@ -35,7 +38,9 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/api/v1/alarms/{id}/shelve", web::post().to(shelve))
         .route("/api/v1/alarms/{id}/unshelve", web::post().to(unshelve))
         .route("/api/v1/alarms/{id}/take-out", web::post().to(take_out))
-        .route("/api/v1/alarms/{id}/put-back", web::post().to(put_back));
+        .route("/api/v1/alarms/{id}/put-back", web::post().to(put_back))
+        .route("/api/v1/alarms/{id}/picture", web::get().to(picture))
+        .route("/api/v1/alarms/{id}/fetch-picture", web::post().to(fetch_picture));
 }
 
 /// Which alarms.
@@ -108,6 +113,28 @@ pub struct Alarm {
     /// What it was, by whoever answered it.
     #[schema(schema_with = words::verdict)]
     pub verdict: Option<Verdict>,
+    /// The picture that came with it.
+    pub picture: Option<AlarmPicture>,
+}
+
+/// What is known of a picture of an alarm.
+#[derive(Serialize, ToSchema)]
+pub struct AlarmPicture {
+    /// Size of the source picture in pixels; the boxes of the result are in these.
+    pub width: i64,
+    pub height: i64,
+    /// Whether the node has blurred it.
+    #[schema(schema_with = words::picture_privacy)]
+    pub privacy: Privacy,
+    /// Where the whole one is: nobody has asked for it, it was asked for, it is here, or the node has it no more.
+    #[schema(schema_with = words::whole_picture)]
+    pub whole: Whole,
+}
+
+impl From<Picture> for AlarmPicture {
+    fn from(picture: Picture) -> Self {
+        Self { width: picture.width, height: picture.height, privacy: picture.privacy, whole: picture.whole() }
+    }
 }
 
 impl From<Entry> for Alarm {
@@ -138,6 +165,7 @@ impl From<Entry> for Alarm {
             acknowledged_by: answered.map(|response| response.acknowledged_by.clone()),
             acknowledged_at: answered.map(|response| response.acknowledged_at),
             verdict: answered.and_then(|response| response.verdict),
+            picture: entry.picture.clone().map(AlarmPicture::from),
         };
         match entry.origin {
             Origin::App(line) => {
@@ -337,4 +365,35 @@ pub(super) async fn take_out(app: Data<App>, actor: Actor, id: Path<String>, ask
     responses((status = 200, description = "It calls again", body = Made)))]
 pub(super) async fn put_back(app: Data<App>, actor: Actor, id: Path<String>, asked: Asked<Nothing>) -> ApiResult {
     act(&app, &actor, id, asked.key, Act::PutBack, String::new()).await
+}
+
+/// Which of the two pictures.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct OfPicture {
+    /// The whole one instead of the small one.
+    #[serde(default)]
+    pub whole: bool,
+}
+
+/// The picture that came with an alarm
+#[utoipa::path(get, path = "/api/v1/alarms/{id}/picture", tag = "alarms",
+    params(("id" = String, Path, description = "Id of the alarm"), OfPicture),
+    responses((status = 200, description = "The picture", content_type = "image/jpeg")))]
+pub(super) async fn picture(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>, query: ApiQuery<OfPicture>) -> ApiResult {
+    let size = if query.0.whole { Size::Whole } else { Size::Small };
+    Ok(private_jpeg(&req, pictures::read(&app, &actor, id.into_inner(), size).await?))
+}
+
+/// Asks the node for the whole picture of an alarm; it comes after the node's next report
+#[utoipa::path(post, path = "/api/v1/alarms/{id}/fetch-picture", tag = "alarms", request_body = Option<Nothing>,
+    params(("id" = String, Path, description = "Id of the alarm")),
+    responses((status = 200, description = "It is asked for, or here", body = Made)))]
+pub(super) async fn fetch_picture(app: Data<App>, actor: Actor, id: Path<String>, asked: Asked<Nothing>) -> ApiResult {
+    let id = id.into_inner();
+    let change = move |c: &mut Change<'_>| -> Result<_> {
+        pictures::ask_in(c, &id)?;
+        answer(StatusCode::OK, &Made { id: id.clone() })
+    };
+    once(&app, &actor, Action::AnswerAlarms, asked.key, change).await
 }

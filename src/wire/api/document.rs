@@ -62,6 +62,8 @@ pub fn configure(cfg: &mut ServiceConfig) {
         alarms::unshelve,
         alarms::take_out,
         alarms::put_back,
+        alarms::picture,
+        alarms::fetch_picture,
         cases::list,
         case::show,
         case::decide,

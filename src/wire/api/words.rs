@@ -11,6 +11,7 @@ use crate::moderation::model::{CaseState, ModerationDecision};
 use crate::release::difference::{Flag, Measure};
 use crate::release::model::{Channel, ReleaseState};
 use crate::telemetry::model::Level;
+use crate::telemetry::pictures::{Privacy, Whole};
 use crate::trade::model::OrderState;
 
 macro_rules! words {
@@ -39,6 +40,8 @@ words! {
     alarm_state of AlarmState,
     act_kind of ActKind,
     verdict of Verdict,
+    picture_privacy of Privacy,
+    whole_picture of Whole,
     order_state of OrderState,
 }
 
