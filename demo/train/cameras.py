@@ -1,7 +1,7 @@
 """The clips of the demo's cameras, demo/cameras/*.mp4: what the generators of the demo apps draw, in motion, each a loop with one alarm.
 
-Each clip is decoded again and shown to its app's model frame by frame: it is kept only if the app raises what it is meant to raise, when it is
-meant to, and nothing else. Needs ffmpeg with libx264 (`FFMPEG=$(scripts/ffmpeg.sh)`), whose version decides the bytes.
+Each clip is decoded again and shown to its app's model frame by frame: the program fails unless the app raises what it is meant to raise, when it
+is meant to, and nothing else. Needs ffmpeg with libx264 (`FFMPEG=$(scripts/ffmpeg.sh)`), whose version decides the bytes.
 """
 
 import os
