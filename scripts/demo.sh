@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# make demo: looks whether ports and data folder are free, gets ONNX Runtime, builds, then becomes `pithead demo`, so that Ctrl-C reaches it.
+# make demo: looks whether ports and data folder are free, gets ONNX Runtime, builds while ffmpeg for the cameras is got, then becomes
+# `pithead demo`, so that Ctrl-C reaches it. Without ffmpeg it runs all the same, without cameras.
 # PORT moves the site and, by the same distance, the edge endpoint and the nodes. SCALE is small or ordos.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -134,9 +135,30 @@ sys.exit(status)
 PY
 }
 
+# find_ffmpeg: sets `cameras` to the options for cameras: an ffmpeg of version 6 or newer on the search path, else the pinned one, which is got
+# beside the build where it is not there yet; the demo does not wait for it. What keeps it away is said in one line.
+find_ffmpeg() {
+  local version program
+  version=$(ffmpeg -version 2>/dev/null | sed -n '1s/^ffmpeg version n\{0,1\}\([0-9]\{1,4\}\)\..*/\1/p') || version=''
+  if [ "${version:-0}" -ge 6 ]; then
+    program=$(readlink -f "$(type -P ffmpeg)")
+  else
+    program=$(scripts/ffmpeg.sh --path) || { say "the demo runs without cameras"; return; }
+    (get_ffmpeg &) # no child of the demo, which this becomes
+  fi
+  cameras=(--ffmpeg "$program")
+}
+
+get_ffmpeg() {
+  local said
+  said=$(scripts/ffmpeg.sh 2>&1 >/dev/null) || say "no ffmpeg, so the demo runs without cameras: ${said##*$'\n'}"
+}
+
 all_free || exit 1
 say "== ONNX Runtime"
 library=$(scripts/onnxruntime.sh)
+cameras=()
+find_ffmpeg
 say "== build: all packages the first time, which takes minutes; later only what changed"
 build --profile demo --locked --package pithead --bin pithead --package pithead-edge --bin pithead-edge || {
   status=$?
@@ -144,4 +166,4 @@ build --profile demo --locked --package pithead --bin pithead --package pithead-
   die "the build failed"
 }
 say "== start, on port $port"
-exec "$target/demo/pithead" demo --data "$data" --port "$port" --scale "$scale" --ort-lib "$library" --edge-bin "$target/demo/pithead-edge" --further demo/format-2
+exec "$target/demo/pithead" demo --data "$data" --port "$port" --scale "$scale" --ort-lib "$library" --edge-bin "$target/demo/pithead-edge" --further demo/format-2 "${cameras[@]}"

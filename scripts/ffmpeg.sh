@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# ffmpeg.sh [FOLDER]: puts ffmpeg (pinned version and hash) into FOLDER, by default .cache/ffmpeg/<version>, and prints its path: what a node
-# decodes cameras and video files with, by `--ffmpeg`. Does nothing but check the hash when it is there already. Without a network, lay the
-# wheel into FOLDER first; what fails names it.
+# ffmpeg.sh [--path] [FOLDER]: puts ffmpeg (pinned version and hash) into FOLDER, by default .cache/ffmpeg/<version>, and prints its path: what
+# a node decodes cameras and video files with, by `--ffmpeg`. Does nothing but check the hash when it is there already. Without a network, lay
+# the wheel into FOLDER first; what fails names it. With --path it prints where ffmpeg will be, and gets nothing.
 #
 # It comes out of the `imageio-ffmpeg` wheel, because Debian 12 has version 5, which cannot loop a file that it is only handed, and bare machines
 # have none. The program is under the GPL, version 3: it is fetched, not passed on, and runs as a process of its own. It needs glibc 2.28.
@@ -20,10 +20,12 @@ case $machine in
     program_sha256=0b0b5ac30495b4e07ce1321b8d58200f901f57782884a8b6b264c7528c2c9e77 ;;
   *) die "no ffmpeg is pinned for the architecture $machine (x86_64 and aarch64 are)" ;;
 esac
+get=1
+if [ "${1:-}" = --path ]; then get=''; shift; fi
 folder=${1:-$cache/ffmpeg/$version}
 program=$folder/ffmpeg
 
-if is_sha256 "$program_sha256" "$program"; then printf '%s\n' "$program"; exit 0; fi
+if [ -z "$get" ] || is_sha256 "$program_sha256" "$program"; then printf '%s\n' "$program"; exit 0; fi
 command -v python3 >/dev/null || die "python3 is missing: apt-get install python3 python3-pip"
 mkdir -p "$folder"
 work=$(mktemp -d "$folder/.new.XXXXXX")

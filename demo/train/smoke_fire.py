@@ -26,9 +26,9 @@ def smoke(rng, picture, x, y):
     return (plume > 0.35).astype(np.float32)
 
 
-def flame(rng, picture, x, y):
+def flame(rng, picture, x, y, size=None):
     """Tongues of fire on a base, brighter and yellower inside."""
-    size = rng.uniform(20, 40)
+    size = size or rng.uniform(20, 40)
     mask = np.zeros((H, W), np.float32)
     tongues = [(x + rng.normal(0, 0.32) * size, size * rng.uniform(0.75, 1.35), size * rng.uniform(0.22, 0.36)) for _ in range(rng.integers(3, 6))]
     for scale, color in ((1.0, (0.85, 0.20, 0.03)), (0.74, (1.0, 0.48, 0.06)), (0.45, (1.0, 0.85, 0.40))):

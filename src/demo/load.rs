@@ -118,12 +118,16 @@ pub async fn people(app: &App) -> anyhow::Result<People> {
     let mine = organization("operator", "wulan-mine", "乌兰煤矿", "Wulan Mine", "矿长 巴特尔");
     let email = mine.email.clone();
     let (user, mine_id) = account::sign_up(app, mine).await.map_err(to_anyhow)?;
-    people.add(app, &["operator-owner"], &email, &user, &mine_id, &["read", "pull", "order", "deploy"]).await?;
+    people.add(app, &["operator-owner"], &email, &user, &mine_id, &["read", "pull", "order", "deploy", "answer"]).await?;
     for (role, name) in [(Role::Member, "调度员 王磊"), (Role::Approver, "副矿长 李强"), (Role::Deployer, "自动化主管 陈曦")]
     {
         let email = format!("{role}@wulan-mine.example");
         let user = account::add_member(app, &mine_id, role, &email, name, PASSWORD).await.map_err(to_anyhow)?;
-        let scopes: &[&str] = if role == Role::Deployer { &["read", "pull", "deploy"] } else { &["read", "pull", "order"] };
+        let scopes: &[&str] = match role {
+            Role::Deployer => &["read", "pull", "deploy", "answer"],
+            Role::Member => &["read", "pull", "order", "answer"],
+            _ => &["read", "pull", "order"],
+        };
         people.add(app, &[&format!("operator-{role}")], &email, &user, &mine_id, scopes).await?;
     }
     Ok(people)

@@ -2,8 +2,9 @@
 //!
 //! Everything is made through the services that users use, so the demo holds only data that a user could have made. A second start finds
 //! the data and makes nothing anew. [`load`] publishes and sells; [`further`] lists more apps when all of that runs; [`sets`] makes hidden
-//! test sets; [`nodes`] runs the edge agents as processes of their own.
+//! test sets; [`nodes`] runs the edge agents as processes of their own, and [`cameras`] gives them something to look at.
 
+mod cameras;
 mod further;
 mod load;
 mod nodes;
@@ -40,7 +41,10 @@ pub struct Options {
     /// Path of the node agent; without it no nodes are started.
     #[arg(long)]
     pub edge_bin: Option<PathBuf>,
-    /// Folder of the demo apps; the hidden test sets lie in `evaluation` beside it.
+    /// Path of ffmpeg, with which nodes look at the demo's cameras; it may come later. Without it there are no cameras.
+    #[arg(long)]
+    pub ffmpeg: Option<PathBuf>,
+    /// Folder of the demo apps; the hidden test sets lie in `evaluation` beside it, the cameras' clips in `cameras`.
     #[arg(long, default_value = "demo/apps")]
     pub apps: PathBuf,
     /// Folder of apps that are listed while the demo already runs.
@@ -128,21 +132,29 @@ async fn serve(app: &App, options: &Options, mut nodes: nodes::Fleet) -> anyhow:
     };
     announce(app, &sign_ins, &nodes);
     let mut stop = std::pin::pin!(stop_signal());
-    if let Some(folder) = &options.further {
-        tokio::select! {
-            listed = further::list(app, folder, &sign_ins) => {
-                if let Err(e) = listed {
-                    println!("\nNot all further apps are listed: {e:#}");
-                }
-                stop.await?;
-            }
-            signal = &mut stop => signal?,
-        }
-    } else {
-        stop.await?;
+    tokio::select! {
+        () = go_on(app, options, &sign_ins, &nodes) => stop.await?,
+        signal = &mut stop => signal?,
     }
     nodes.stop().await;
     Ok(())
+}
+
+/// What is done while people already look at the demo.
+async fn go_on(app: &App, options: &Options, sign_ins: &[SignIn], nodes: &nodes::Fleet) {
+    let further = async {
+        if let Some(folder) = &options.further
+            && let Err(e) = further::list(app, folder, sign_ins).await
+        {
+            println!("\nNot all further apps are listed: {e:#}");
+        }
+    };
+    let cameras = async {
+        if let Err(e) = cameras::set_up(options, nodes).await {
+            println!("\nThe cameras are not set up: {e:#}");
+        }
+    };
+    tokio::join!(further, cameras);
 }
 
 fn announce(app: &App, sign_ins: &[SignIn], nodes: &nodes::Fleet) {

@@ -21,6 +21,7 @@ pub struct Fleet {
     program: Option<PathBuf>,
     data: PathBuf,
     ort_lib: PathBuf,
+    ffmpeg: Option<PathBuf>,
     ports: [u16; 3],
     running: Vec<Agent>,
 }
@@ -37,7 +38,8 @@ enum Agent {
 impl Fleet {
     /// A fleet of which no agent is started yet.
     pub fn new(options: &Options, ports: [u16; 3]) -> Self {
-        Self { program: options.edge_bin.clone(), data: options.data.clone(), ort_lib: options.ort_lib.clone(), ports, running: Vec::new() }
+        let Options { edge_bin, data, ort_lib, ffmpeg, .. } = options.clone();
+        Self { program: edge_bin, data, ort_lib, ffmpeg, ports, running: Vec::new() }
     }
 
     /// Local interfaces of the nodes that run.
@@ -45,7 +47,8 @@ impl Fleet {
         self.ports.iter().take(self.running.len()).map(|port| format!("http://127.0.0.1:{port}")).collect()
     }
 
-    fn folder(&self, index: usize) -> PathBuf {
+    /// Data folder of a node.
+    pub fn folder(&self, index: usize) -> PathBuf {
         self.data.join(format!("edge-{}", index + 1))
     }
 
@@ -112,6 +115,9 @@ impl Fleet {
             }
             let mut command = self.command(index)?;
             command.arg("run").arg("--data").arg(folder).args(["--listen", &format!("127.0.0.1:{port}"), "--ort-lib"]).arg(&self.ort_lib);
+            if let Some(ffmpeg) = &self.ffmpeg {
+                command.arg("--ffmpeg").arg(ffmpeg);
+            }
             self.running.push(Agent::Started(command.spawn().context("cannot start the edge agent")?));
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! A running demo, and people signed in to it.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use pithead::base::db::{Conn, Db, Location};
 use reqwest::{Client, Method, RequestBuilder, Response};
+use serde_json::Value;
 
 /// `pithead demo` on free ports with a folder of its own; ends with the value.
 pub struct Demo {
@@ -287,15 +289,35 @@ fn csrf_field(html: &str) -> Option<String> {
     after.split('"').next().map(ToOwned::to_owned)
 }
 
-/// Each app of `demo/format-2` passes its check, is approved and for sale while the demo already runs; a second start goes on where the first
-/// was ended.
-#[test]
-fn further_apps_are_listed_while_the_demo_runs() {
+/// Names of the cameras of whose alarms the mine was told.
+async fn cameras_with_alarms(demo: &Demo) -> BTreeSet<String> {
+    let (_, _, token) = demo.person("operator-owner");
+    let client = Client::builder().no_proxy().build().unwrap();
+    let response = client.get(format!("{}/api/v1/alarms", demo.base)).bearer_auth(token).send().await.unwrap();
+    let alarms: Value = response.error_for_status().unwrap().json().await.unwrap();
+    alarms["items"].as_array().unwrap().iter().map(|alarm| alarm["source"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Three cameras raise alarms by themselves within a minute. Each app of `demo/format-2` passes its check, is approved and for sale while the
+/// demo already runs; a second start goes on where the first was ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn further_apps_are_listed_while_the_demo_runs() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let further = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/format-2");
     let apps = std::fs::read_dir(&further).unwrap().flatten().filter(|entry| entry.path().join("app.yaml").exists()).count();
-    let arguments = ["--further".to_owned(), further.to_str().unwrap().to_owned()];
+    let arguments = ["--further".to_owned(), further.to_str().unwrap().to_owned(), "--ffmpeg".to_owned(), tool("TEST_FFMPEG")];
     let folder = std::env::temp_dir().join(pithead::base::ids::new("pithead-system"));
     let mut demo = Demo::start_with(folder, Vec::new(), arguments.into());
+    let begin = Instant::now();
+    loop {
+        let cameras = cameras_with_alarms(&demo).await;
+        if ["belt-2", "belt-roadway", "main-belt"].iter().all(|camera| cameras.contains(*camera)) {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_mins(1), "alarms of {cameras:?} only\n{}", demo.log());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    println!("three cameras have raised alarms {:?} after the start", begin.elapsed());
     let listed = |demo: &Demo| {
         let log = demo.log();
         let (_, after) = log.split_once("Pithead is ready.").unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The product as a whole: `pithead demo` as a process of its own with its three nodes, seen from outside. Strangers try what is not
 //! theirs, third-party clients talk to registry and nodes, wrong certificates knock, and processes are killed.
 //!
-//! Environment (set by `make test`): `ORT_LIB`, `TEST_EDGE_BIN`, `TEST_SKOPEO`, `TEST_PYTHON`.
+//! Environment (set by `make test`): `ORT_LIB`, `TEST_EDGE_BIN`, `TEST_FFMPEG`, `TEST_SKOPEO`, `TEST_PYTHON`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

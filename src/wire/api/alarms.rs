@@ -111,7 +111,7 @@ pub struct Alarm {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub acknowledged_at: Option<Timestamp>,
     /// What it was, by whoever answered it.
-    #[schema(schema_with = words::verdict)]
+    #[schema(schema_with = words::verdict_or_null)]
     pub verdict: Option<Verdict>,
     /// The picture that came with it.
     pub picture: Option<AlarmPicture>,
@@ -213,7 +213,7 @@ fn object(text: &str) -> Value {
 pub struct Done {
     #[schema(schema_with = words::act_kind)]
     pub kind: crate::alarm_management::model::ActKind,
-    #[schema(schema_with = words::verdict)]
+    #[schema(schema_with = words::verdict_or_null)]
     pub verdict: Option<Verdict>,
     pub note: String,
     /// End of a shelf.
@@ -285,7 +285,7 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// The verdict that it has now, where it has one.
     #[serde(default)]
-    #[schema(schema_with = words::verdict)]
+    #[schema(schema_with = words::verdict_or_null)]
     pub instead_of: Option<Verdict>,
     #[serde(default)]
     pub note: String,

@@ -1,6 +1,7 @@
 //! Schemas of the domain's enums: the words that a field can be, from the enum itself.
 
-use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, Type};
+use serde_json::Value;
+use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type};
 
 use crate::alarm_management::model::{ActKind, AlarmState, Verdict};
 use crate::catalog::model::{ListingState, PlanKind};
@@ -48,6 +49,12 @@ words! {
 /// Several of them.
 pub fn flags() -> Array {
     ArrayBuilder::new().items(flag()).build()
+}
+
+/// A verdict, or null where nobody has given one.
+pub fn verdict_or_null() -> Object {
+    let words = Verdict::ALL.iter().map(|word| Value::from(word.as_str())).chain([Value::Null]);
+    ObjectBuilder::new().schema_type(SchemaType::Array(vec![Type::String, Type::Null])).enum_values(Some(words)).build()
 }
 
 fn one_of(words: impl Iterator<Item = &'static str>) -> Object {
