@@ -43,15 +43,8 @@ const OFFERED: chrono::TimeDelta = chrono::TimeDelta::days(30);
 /// Wait before the platform is asked again that did not know an alarm; doubles up to the second.
 const ASK_AGAIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_hours(1)];
 /// Answers of the platform that would be the same again.
-const REFUSED: [&str; 7] = [
-    "pictures-off",
-    "picture-not-blurred",
-    "picture-not-asked",
-    "picture-not-jpeg",
-    "body-too-large",
-    "invalid-input",
-    "query-malformed",
-];
+const REFUSED: [&str; 7] =
+    ["pictures-off", "picture-not-blurred", "picture-not-asked", "picture-not-jpeg", "body-too-large", "invalid-input", "query-malformed"];
 /// Most requests for whole pictures that wait.
 const MOST_ASKED: usize = 100;
 

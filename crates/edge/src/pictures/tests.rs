@@ -31,10 +31,10 @@ fn names(dir: &Scratch) -> Vec<String> {
 fn critical_ones_and_the_newest_are_sent_first_and_each_once_over_restarts() {
     let dir = Scratch::new();
     let pictures = Pictures::open(dir.path());
-    for (second, (id, level)) in
-        [("w1", AlarmLevel::Warning), ("c1", AlarmLevel::Critical), ("w2", AlarmLevel::Warning)].into_iter().enumerate()
+    for ((id, level), second) in
+        [("w1", AlarmLevel::Warning), ("c1", AlarmLevel::Critical), ("w2", AlarmLevel::Warning)].into_iter().zip(0..)
     {
-        pictures.keep(&begun(id, level), &made(10, 100), Privacy::Blurred, at(second as i64)).unwrap();
+        pictures.keep(&begun(id, level), &made(10, 100), Privacy::Blurred, at(second)).unwrap();
     }
     let mut sent = Vec::new();
     while let Some(next) = pictures.next(at(9)) {
@@ -94,8 +94,8 @@ fn room_is_made_by_level_then_by_age() {
     let dir = Scratch::new();
     let pictures = Pictures::open(dir.path());
     let levels = [AlarmLevel::Critical, AlarmLevel::Notice, AlarmLevel::Warning, AlarmLevel::Notice];
-    for (second, level) in levels.into_iter().enumerate() {
-        pictures.keep(&begun(&format!("e{second}"), level), &made(10, 100), Privacy::Blurred, at(second as i64)).unwrap();
+    for (level, second) in levels.into_iter().zip(0..) {
+        pictures.keep(&begun(&format!("e{second}"), level), &made(10, 100), Privacy::Blurred, at(second)).unwrap();
     }
     let mut left = Vec::new();
     for count in (0..4).rev() {
