@@ -3,7 +3,7 @@
 //!
 //! Invariants: only a person acknowledges, once, and with their name; an alarm that ends unacknowledged stays on the board; what is shelved
 //! comes back by itself, after a shift at most; a rule at a subject is suppressed as a whole, never one alarm of it; each act leaves its row and
-//! its audit record. Alarms of apps are telemetry's rows and are only read here; which of them are still present says [`presence`] alone.
+//! its audit record. Alarms of apps are telemetry's rows, to which only the word of their answer goes back; which of them are still present says [`presence`] alone.
 
 pub mod board;
 pub mod equipment;

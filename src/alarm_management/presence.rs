@@ -1,4 +1,4 @@
-//! Whether an alarm of an app is still present, of a row and in a query. An episode is present until the node says that it is over. A report of an
+//! Whether an alarm is still present, and since when. An episode is present until the node says that it is over. A report of an
 //! agent from before there were episodes tells of one moment, so its alarm counts as present for [`PRESENT_FOR`].
 
 use chrono::TimeDelta;
@@ -26,16 +26,6 @@ pub struct Presence {
 pub fn present_since(now: Timestamp) -> Timestamp {
     now.minus(PRESENT_FOR)
 }
-
-/// As [`Presence::of`] has it, in a query of `alarms`: whether an alarm is present.
-macro_rules! present {
-    ($now:expr) => {
-        alarms::ended_at
-            .is_null()
-            .or(alarms::episode.is_null().and(alarms::raised_at.gt($crate::alarm_management::presence::present_since($now))))
-    };
-}
-pub(super) use present;
 
 impl Presence {
     /// Of an alarm of an app.

@@ -7,7 +7,7 @@ use diesel::prelude::*;
 
 use super::figures::Raised;
 use super::model::{ActRow, Cursor, EquipmentAlarm, EquipmentKind, Filter, Point, Response, Suppression, SuppressionKind, Verdict};
-use super::presence::present;
+use super::presence::present_since;
 use crate::base::db::schema::{
     alarm_acts, alarm_responses, alarm_suppressions, alarms, apps, deployments, equipment_alarms, licenses, nodes, organizations, sites,
 };
@@ -15,6 +15,7 @@ use crate::base::db::{Conn, Timestamp};
 use crate::base::i18n::Names;
 use crate::fleet::model::{DeploymentState, NodeState, up_between};
 use crate::license::model::LicenseState;
+use crate::telemetry;
 use crate::telemetry::model::{Alarm, AlarmLine, Level};
 
 /// A part of a list, in which all alarms are alike.
@@ -31,7 +32,11 @@ pub struct Band {
     pub rings: bool,
 }
 
-/// Whether an alarm has an answer.
+/// The word of `alarms.answer` where nobody has answered, and where somebody has without a verdict.
+const UNANSWERED: &str = "none";
+const ACKNOWLEDGED: &str = "acknowledged";
+
+/// Whether an alarm of the platform has an answer.
 macro_rules! answered {
     ($id:expr) => {
         exists(alarm_responses::table.filter(alarm_responses::alarm_id.eq($id)))
@@ -77,12 +82,12 @@ pub fn of_apps(
         query = query.filter(alarms::level.eq(level));
     }
     match band.acknowledged {
-        Some(true) => query = query.filter(answered!(alarms::id)),
-        Some(false) => query = query.filter(not(answered!(alarms::id))),
+        Some(true) => query = query.filter(alarms::answer.ne(UNANSWERED)),
+        Some(false) => query = query.filter(alarms::answer.eq(UNANSWERED)),
         None => {}
     }
     if band.present {
-        query = query.filter(present!(now));
+        query = query.filter(alarms::id.eq_any(present(conn, owner, now)?));
     }
     if band.rings {
         query = query.filter(alarms::late.eq(false));
@@ -98,8 +103,7 @@ pub fn of_apps(
         None => {}
     }
     if let Some(verdict) = filter.verdict {
-        let judged = alarm_responses::table.filter(alarm_responses::alarm_id.eq(alarms::id));
-        query = query.filter(exists(judged.filter(alarm_responses::verdict.eq(verdict))));
+        query = query.filter(alarms::answer.eq(verdict.as_str()));
     }
     if let Some(id) = &filter.site_id {
         query = query.filter(nodes::site_id.eq(id.clone()));
@@ -118,6 +122,19 @@ pub fn of_apps(
     }
     query.load(conn)
 }
+
+/// Alarms of apps that are present, the newest: those of all levels are far fewer than there are alarms.
+fn present(conn: &mut Conn, owner: &str, now: Timestamp) -> QueryResult<Vec<String>> {
+    let own = || {
+        alarms::table.filter(alarms::organization_id.eq(owner.to_owned())).select(alarms::id).order(alarms::id.desc()).limit(MOST_PRESENT)
+    };
+    let mut ids: Vec<String> = own().filter(alarms::ended_at.is_null()).load(conn)?;
+    ids.extend(own().filter(alarms::raised_at.gt(present_since(now)).and(alarms::episode.is_null())).load::<String>(conn)?);
+    Ok(ids)
+}
+
+/// Most alarms that are present and looked at.
+const MOST_PRESENT: i64 = 5_000;
 
 /// Most nodes and deployments that a filter by place or app stands for.
 const MOST_SUBJECTS: i64 = 10_000;
@@ -237,7 +254,9 @@ pub fn equipment_alarm(conn: &mut Conn, owner: &str, id: &str) -> QueryResult<Op
     own.select(EquipmentAlarm::as_select()).first(conn).optional()
 }
 
+/// Notes an answer, beside its alarm as well.
 pub fn insert_response(conn: &mut Conn, response: &Response) -> QueryResult<usize> {
+    telemetry::service::note_answer(conn, &response.alarm_id, response.verdict.map_or(ACKNOWLEDGED, Verdict::as_str))?;
     diesel::insert_into(alarm_responses::table).values(response).execute(conn)
 }
 
@@ -249,10 +268,14 @@ pub fn response(conn: &mut Conn, alarm_id: &str) -> QueryResult<Option<Response>
 pub fn set_verdict(conn: &mut Conn, alarm_id: &str, seen: Option<Verdict>, verdict: Verdict) -> QueryResult<usize> {
     let of = alarm_responses::alarm_id.eq(alarm_id);
     let set = alarm_responses::verdict.eq(verdict);
-    match seen {
-        None => diesel::update(alarm_responses::table.filter(of.and(alarm_responses::verdict.is_null()))).set(set).execute(conn),
-        Some(seen) => diesel::update(alarm_responses::table.filter(of.and(alarm_responses::verdict.eq(seen)))).set(set).execute(conn),
+    let changed = match seen {
+        None => diesel::update(alarm_responses::table.filter(of.and(alarm_responses::verdict.is_null()))).set(set).execute(conn)?,
+        Some(seen) => diesel::update(alarm_responses::table.filter(of.and(alarm_responses::verdict.eq(seen)))).set(set).execute(conn)?,
+    };
+    if changed > 0 {
+        telemetry::service::note_answer(conn, alarm_id, verdict.as_str())?;
     }
+    Ok(changed)
 }
 
 /// Answers to some alarms, by alarm.
@@ -526,8 +549,13 @@ pub fn raised(conn: &mut Conn, owner: &str, since: Timestamp, limit: i64) -> Que
 /// Alarms that were raised before a moment and that nobody has acknowledged, at most so many; without notices.
 pub fn standing(conn: &mut Conn, owner: &str, before: Timestamp, limit: i64) -> QueryResult<usize> {
     let of_apps: Vec<String> = alarms::table
-        .filter(alarms::organization_id.eq(owner).and(alarms::raised_at.lt(before)).and(alarms::level.ne(Level::Notice)))
-        .filter(not(answered!(alarms::id)))
+        .filter(
+            alarms::organization_id
+                .eq(owner)
+                .and(alarms::raised_at.lt(before))
+                .and(alarms::level.eq_any([Level::Critical, Level::Warning])),
+        )
+        .filter(alarms::answer.eq(UNANSWERED))
         .limit(limit)
         .select(alarms::id)
         .load(conn)?;

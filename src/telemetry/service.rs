@@ -33,6 +33,11 @@ pub fn latest_alarms(conn: &mut Conn, organization_id: &str, limit: i64) -> Resu
     Ok(store::alarms(conn, organization_id, None, limit)?)
 }
 
+/// Notes beside an alarm what people have answered: `acknowledged`, or their verdict. Of an alarm of the platform nothing is noted.
+pub fn note_answer(conn: &mut Conn, id: &str, answer: &str) -> QueryResult<usize> {
+    store::set_answer(conn, id, answer)
+}
+
 /// The figures of each deployment's last heartbeat, for other pages; a deployment without one is not in the map.
 pub fn app_figures(conn: &mut Conn, deployment_ids: &[String]) -> Result<BTreeMap<String, AppSample>> {
     Ok(store::last_samples(conn, deployment_ids)?.into_iter().map(|s| (s.deployment_id.clone(), s)).collect())

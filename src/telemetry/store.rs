@@ -367,6 +367,11 @@ pub fn alarms(conn: &mut Conn, organization_id: &str, id: Option<&str>, limit: i
     query.load(conn)
 }
 
+/// Notes beside an alarm what people have answered.
+pub fn set_answer(conn: &mut Conn, id: &str, answer: &str) -> QueryResult<usize> {
+    diesel::update(alarms::table.find(id)).set(alarms::answer.eq(answer)).execute(conn)
+}
+
 /// The node's alarm of an episode.
 pub fn alarm_of_episode(conn: &mut Conn, node_id: &str, episode: &str) -> QueryResult<Option<String>> {
     let own = alarms::node_id.eq(node_id).and(alarms::episode.eq(episode));

@@ -497,6 +497,7 @@ diesel::table! {
         late -> Bool,
         node_at -> Nullable<Timestamp>,
         origin -> Text,
+        answer -> Text,
     }
 }
 
