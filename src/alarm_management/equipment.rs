@@ -1,5 +1,5 @@
-//! Alarms of the platform: it looks at what it knows of nodes, their sources, apps and licences, and says what began and what ended. Several processes may
-//! look; of one condition one alarm is present, by a constraint.
+//! Alarms of the platform: it looks at what it knows of nodes, their sources, apps and licences, and says what began and what ended. Several
+//! processes may look; of one condition one alarm is present, by a constraint.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -20,8 +20,8 @@ pub const OLDEST: Duration = Duration::from_secs(2);
 /// Time between two looks at the health of the picture.
 const LOOK: Duration = Duration::from_secs(1);
 /// Longest text of a source in a heartbeat, in characters, and most of its apps.
-const MAX_TOLD: usize = 100;
-const MAX_APPS: usize = 16;
+const MAX_TOLD: usize = 80;
+const MAX_APPS: usize = 8;
 
 /// One picture of a source. A frame is decoded once, and shared by all that look at it.
 pub struct Frame {
