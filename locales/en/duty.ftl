@@ -91,6 +91,7 @@ duty-equipment-app-lost = App stopped that should run
 duty-equipment-clock-wrong = The node's clock is wrong
 duty-equipment-disk-full = The node's disk is full or cannot be written
 duty-equipment-licence-ending = A licence ends within 30 days
+duty-equipment-source-lost = Camera lost: { $name }
 duty-rule = Rule
 duty-by = By
 duty-ends = Ends

@@ -92,6 +92,23 @@ fleet-agent = Agent
 fleet-certificate = Certificate valid until
 fleet-identity = Identity
 fleet-node-no-apps = Nothing is deployed on this node.
+fleet-sources = Cameras and sources
+fleet-sources-empty-title = No cameras yet
+fleet-sources-empty-text = They are added on the node's own page, at the address /sources of its local API, or in sources.json in its data folder.
+fleet-sources-unheard = The node is not heard from. This is its last word.
+fleet-sources-troubled = { $n ->
+    [one] { $n } camera with trouble
+   *[other] { $n } cameras with trouble
+}
+fleet-source = Source
+fleet-source-kind = Kind
+fleet-source-since = Since
+fleet-source-apps = Apps that look at it
+fleet-source-no-apps = None
+fleet-source-kind-rtsp = Camera (RTSP)
+fleet-source-kind-file = Video file
+fleet-source-kind-snapshot = Snapshots (HTTP)
+fleet-source-kind-folder = Folder of pictures
 fleet-events = What happened
 fleet-event-changed = Changed: { $what }
 fleet-event-by = by { $name }

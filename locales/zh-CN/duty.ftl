@@ -91,6 +91,7 @@ duty-equipment-app-lost = 应用已停止，应运行而未运行
 duty-equipment-clock-wrong = 节点时钟不准
 duty-equipment-disk-full = 节点磁盘已满或无法写入
 duty-equipment-licence-ending = 许可证 30 天内到期
+duty-equipment-source-lost = 摄像机画面丢失：{ $name }
 duty-rule = 规则
 duty-by = 操作人
 duty-ends = 截止

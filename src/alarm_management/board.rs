@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use super::model::{
     ActRow, AlarmState, Cursor, EquipmentAlarm, EquipmentKind, Filter, Response, Show, Suppression, SuppressionKind, flood_since,
+    split_subject,
 };
 use super::presence::Presence;
 use super::store::{self, Band};
@@ -43,6 +44,8 @@ pub struct EquipmentLine {
     pub node: Option<(String, String, String)>,
     /// Title of the app, where it is about one.
     pub app: Option<Names>,
+    /// The camera or other source, where it is about one: the node's name of it, and what people call it.
+    pub source: Option<(String, String)>,
 }
 
 /// An alarm as a desk sees it.
@@ -177,20 +180,23 @@ fn named(conn: &mut Conn, alarms: Vec<EquipmentAlarm>) -> Result<Vec<EquipmentLi
         return Ok(Vec::new());
     }
     let of = |kinds: &[EquipmentKind]| -> Vec<String> {
-        alarms.iter().filter(|alarm| kinds.contains(&alarm.kind)).map(|alarm| alarm.subject.clone()).collect()
+        alarms.iter().filter(|alarm| kinds.contains(&alarm.kind)).map(|alarm| split_subject(&alarm.subject).0.to_owned()).collect()
     };
     let deployments = store::deployment_names(conn, &of(&[EquipmentKind::AppLost]))?;
     let licenses = store::license_names(conn, &of(&[EquipmentKind::LicenceEnding]))?;
-    let mut node_ids = of(&[EquipmentKind::NodeLost, EquipmentKind::ClockWrong, EquipmentKind::DiskFull]);
+    let sources = store::source_names(conn, &of(&[EquipmentKind::SourceLost]))?;
+    let mut node_ids = of(&[EquipmentKind::NodeLost, EquipmentKind::ClockWrong, EquipmentKind::DiskFull, EquipmentKind::SourceLost]);
     node_ids.extend(deployments.values().map(|(node, ..)| node.clone()));
     let nodes = store::node_names(conn, &node_ids)?;
     let line = |alarm: EquipmentAlarm| {
         let deployment = deployments.get(&alarm.subject);
-        let node_id = deployment.map_or(&alarm.subject, |(node, ..)| node);
-        let node = nodes.get(node_id).map(|(node, site)| (node_id.clone(), node.clone(), site.clone()));
+        let (id, source) = split_subject(&alarm.subject);
+        let source = source.map(|id| (id.to_owned(), sources.get(&alarm.subject).map_or(id, String::as_str).to_owned()));
+        let node_id = deployment.map_or(id, |(node, ..)| node.as_str());
+        let node = nodes.get(node_id).map(|(node, site)| (node_id.to_owned(), node.clone(), site.clone()));
         let titles = deployment.map(|(_, zh, en)| (zh, en)).or_else(|| licenses.get(&alarm.subject).map(|(zh, en)| (zh, en)));
         let app = titles.map(|(zh, en)| Names { zh: zh.clone(), en: en.clone() });
-        EquipmentLine { alarm, node, app }
+        EquipmentLine { alarm, node, app, source }
     };
     Ok(alarms.into_iter().map(line).collect())
 }

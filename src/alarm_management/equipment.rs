@@ -1,12 +1,13 @@
-//! Alarms of the platform: it looks at what it knows of nodes, apps and licences, and says what began and what ended. Several processes may
-//! look; of one condition one alarm is present, by a constraint.
+//! Alarms of the platform: it looks at what it knows of nodes, their sources, apps and licences, and says what began and what ended. Several
+//! processes may look; of one condition one alarm is present, by a constraint.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio::sync::watch;
 
-use super::model::{EquipmentAlarm, EquipmentKind};
+use super::model::{EquipmentAlarm, EquipmentKind, source_subject};
 use super::store;
 use crate::base::app::App;
 use crate::base::db::{Conn, Timestamp};
@@ -18,6 +19,8 @@ use crate::telemetry::service::TOPIC;
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long a source must show nothing before it is an alarm.
+const LOST_FOR: TimeDelta = TimeDelta::minutes(1);
 /// Begins and ends written in one transaction.
 const BATCH: usize = 200;
 
@@ -101,6 +104,12 @@ fn conditions(conn: &mut Conn, now: Timestamp) -> Result<BTreeSet<Condition>> {
         }
         if let Some(kind) = trouble.as_deref().and_then(of_trouble) {
             wrong.insert((owner, kind, node));
+        }
+    }
+    for (owner, node, source, lost_since, seen_at) in store::lost_sources(conn, now.minus(LOST_FOR))? {
+        // What was not lost for so long when the node was heard last is not known to be lost still.
+        if lost_since.zip(seen_at).is_some_and(|(since, seen)| seen >= since.plus(LOST_FOR)) {
+            wrong.insert((owner, EquipmentKind::SourceLost, source_subject(&node, &source)));
         }
     }
     wrong.extend(store::failed_apps(conn)?.into_iter().map(|(owner, deployment)| (owner, EquipmentKind::AppLost, deployment)));

@@ -102,6 +102,8 @@ crate::base::db::types::text_enum! {
         DiskFull = "disk-full",
         /// Subject: the licence.
         LicenceEnding = "licence-ending",
+        /// A camera, or another source of a node, by which nobody can see anything. Subject: [`source_subject`].
+        SourceLost = "source-lost",
     }
 }
 
@@ -109,10 +111,20 @@ impl EquipmentKind {
     /// Its priority: what blinds the mine is worth a warning; what has days to go is for the journal.
     pub fn level(self) -> Level {
         match self {
-            Self::NodeLost | Self::AppLost | Self::ClockWrong | Self::DiskFull => Level::Warning,
+            Self::NodeLost | Self::AppLost | Self::ClockWrong | Self::DiskFull | Self::SourceLost => Level::Warning,
             Self::LicenceEnding => Level::Notice,
         }
     }
+}
+
+/// Subject of an alarm about a source: its node and the node's name of it, which is a slug of at most 60 bytes.
+pub fn source_subject(node_id: &str, source_id: &str) -> String {
+    format!("{node_id}:{source_id}")
+}
+
+/// The id in a subject, and of a source's subject the node's name of it.
+pub fn split_subject(subject: &str) -> (&str, Option<&str>) {
+    subject.split_once(':').map_or((subject, None), |(node_id, source_id)| (node_id, Some(source_id)))
 }
 
 /// What a person does with an alarm.
@@ -238,7 +250,7 @@ pub struct EquipmentAlarm {
     pub id: String,
     pub organization_id: String,
     pub kind: EquipmentKind,
-    /// Id of the node, the deployment or the licence.
+    /// Id of the node, the deployment or the licence, or [`source_subject`].
     pub subject: String,
     pub level: Level,
     pub began_at: Timestamp,
@@ -433,6 +445,12 @@ mod tests {
         assert_eq!(flood_since(&slow, at(640)), None);
         let twice: Vec<Timestamp> = ten.iter().copied().chain((0..10).map(|n| at(7200 + n))).collect();
         assert_eq!(flood_since(&twice, at(7300)), Some(at(7209)));
+    }
+
+    #[test]
+    fn a_subject_names_its_source() {
+        assert_eq!(split_subject(&source_subject("nod_1", "belt-3")), ("nod_1", Some("belt-3")));
+        assert_eq!(split_subject("dep_1"), ("dep_1", None));
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Queries of answers, suppressions and alarms. Alarms of apps are read beside their answers, since the two together are a queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 
 use super::figures::Raised;
-use super::model::{ActRow, Cursor, EquipmentAlarm, EquipmentKind, Filter, Point, Response, Suppression, SuppressionKind, Verdict};
+use super::model::{
+    ActRow, Cursor, EquipmentAlarm, EquipmentKind, Filter, Point, Response, Suppression, SuppressionKind, Verdict, source_subject,
+    split_subject,
+};
 use super::presence::present_since;
 use crate::base::db::schema::{
-    alarm_acts, alarm_responses, alarm_suppressions, alarms, apps, deployments, equipment_alarms, licenses, nodes, organizations, sites,
+    alarm_acts, alarm_responses, alarm_suppressions, alarms, apps, deployments, equipment_alarms, licenses, node_sources, nodes,
+    organizations, sites,
 };
 use crate::base::db::{Conn, Timestamp};
 use crate::base::i18n::Names;
@@ -139,7 +143,7 @@ const MOST_PRESENT: i64 = 5_000;
 /// Most nodes and deployments that a filter by place or app stands for.
 const MOST_SUBJECTS: i64 = 10_000;
 
-/// The nodes and deployments that a filter by place or app stands for; none where there is no such filter.
+/// The nodes with their sources, and the deployments, that a filter by place or app stands for; none where there is no such filter.
 fn subjects(conn: &mut Conn, owner: &str, filter: &Filter) -> QueryResult<Option<Vec<String>>> {
     let of_app = filter.app_id.is_some() || filter.deployment_id.is_some();
     if !of_app && filter.site_id.is_none() {
@@ -164,7 +168,16 @@ fn subjects(conn: &mut Conn, owner: &str, filter: &Filter) -> QueryResult<Option
     }
     let mut subjects: Vec<String> = on.load(conn)?;
     if !of_app {
-        subjects.extend(at.load::<String>(conn)?);
+        let at: BTreeSet<String> = at.load::<String>(conn)?.into_iter().collect();
+        // Also of sources that are there no more.
+        let of_sources: Vec<String> = equipment_alarms::table
+            .filter(equipment_alarms::organization_id.eq(owner).and(equipment_alarms::kind.eq(EquipmentKind::SourceLost)))
+            .select(equipment_alarms::subject)
+            .distinct()
+            .limit(MOST_SUBJECTS)
+            .load(conn)?;
+        subjects.extend(of_sources.into_iter().filter(|subject| at.contains(split_subject(subject).0)));
+        subjects.extend(at);
     }
     Ok(Some(subjects))
 }
@@ -403,6 +416,19 @@ pub fn failed_apps(conn: &mut Conn) -> QueryResult<Vec<(String, String)>> {
         .load(conn)
 }
 
+/// A source that shows nothing: owner, node, the node's name of it, since when, and when the node was heard.
+pub type LostSource = (String, String, String, Option<Timestamp>, Option<Timestamp>);
+
+/// Sources of enrolled nodes by which nobody has seen anything since before a moment.
+pub fn lost_sources(conn: &mut Conn, before: Timestamp) -> QueryResult<Vec<LostSource>> {
+    node_sources::table
+        .inner_join(nodes::table.on(nodes::id.eq(node_sources::node_id)))
+        .filter(nodes::state.eq(NodeState::Enrolled))
+        .filter(node_sources::lost_since.le(before))
+        .select((nodes::organization_id, nodes::id, node_sources::source_id, node_sources::lost_since, nodes::seen_at))
+        .load(conn)
+}
+
 /// Licences in force that end between two moments: owner, licence.
 pub fn ending_licenses(conn: &mut Conn, now: Timestamp, until: Timestamp) -> QueryResult<Vec<(String, String)>> {
     licenses::table
@@ -419,6 +445,15 @@ pub fn node_names(conn: &mut Conn, ids: &[String]) -> QueryResult<BTreeMap<Strin
         .select((nodes::id, nodes::name, sites::name))
         .load(conn)?;
     Ok(rows.into_iter().map(|(id, node, site)| (id, (node, site))).collect())
+}
+
+/// What people call the sources of nodes, by the subject of their alarms.
+pub fn source_names(conn: &mut Conn, node_ids: &[String]) -> QueryResult<BTreeMap<String, String>> {
+    let rows: Vec<(String, String, String)> = node_sources::table
+        .filter(node_sources::node_id.eq_any(node_ids))
+        .select((node_sources::node_id, node_sources::source_id, node_sources::name))
+        .load(conn)?;
+    Ok(rows.into_iter().map(|(node, source, name)| (source_subject(&node, &source), name)).collect())
 }
 
 /// Deployments: the node, and the titles of their app.
@@ -568,18 +603,25 @@ pub fn standing(conn: &mut Conn, owner: &str, before: Timestamp, limit: i64) -> 
     Ok((of_apps.len() + own.len()).min(usize::try_from(limit).unwrap_or(usize::MAX)))
 }
 
-/// Where subjects are: `site · node`, and the title of an app; of a licence the app alone.
+/// Where subjects are: `site · node`, with the camera where there is one, and the title of an app; of a licence the app alone.
 pub fn subject_names(conn: &mut Conn, subjects: &[String]) -> QueryResult<BTreeMap<String, (String, Names)>> {
     let deployments = deployment_names(conn, subjects)?;
-    let node_ids: Vec<String> = subjects.iter().cloned().chain(deployments.values().map(|(node, ..)| node.clone())).collect();
+    let of_subjects = subjects.iter().map(|subject| split_subject(subject).0.to_owned());
+    let node_ids: Vec<String> = of_subjects.chain(deployments.values().map(|(node, ..)| node.clone())).collect();
     let nodes = node_names(conn, &node_ids)?;
+    let sources = source_names(conn, &node_ids)?;
     let licenses = license_names(conn, subjects)?;
     let place = |node: &str| nodes.get(node).map(|(name, site)| format!("{site} · {name}")).unwrap_or_default();
     let named = |subject: &String| {
         let found = match (deployments.get(subject), licenses.get(subject)) {
             (Some((node, zh, en)), _) => (place(node), Names { zh: zh.clone(), en: en.clone() }),
             (None, Some((zh, en))) => (String::new(), Names { zh: zh.clone(), en: en.clone() }),
-            (None, None) => (place(subject), Names { zh: String::new(), en: String::new() }),
+            (None, None) => {
+                let (node, source) = split_subject(subject);
+                let source = source.map(|id| sources.get(subject).map_or(id, String::as_str));
+                let place = source.map_or_else(|| place(node), |source| format!("{} · {source}", place(node)));
+                (place, Names { zh: String::new(), en: String::new() })
+            }
         };
         (subject.clone(), found)
     };

@@ -78,6 +78,18 @@ impl Desk {
         take(app, &self.node, serde_json::from_str(&beat.to_string()).unwrap()).await.unwrap();
     }
 
+    /// A heartbeat of the node with its sources: id, state and trouble of each.
+    async fn beat_sources(&self, app: &App, sequence: u64, sources: &[(&str, &str, &str)]) {
+        let source = |(id, state, trouble): &(&str, &str, &str)| {
+            json!({"id": id, "name": format!("Camera {id}"), "kind": "rtsp", "state": state,
+                "troubles": trouble.split_whitespace().collect::<Vec<_>>()})
+        };
+        let beat = json!({"reports": [{"sequence": sequence, "at": app.clock.now().utc(), "kind": "heartbeat",
+            "node": {"cpu_percent": 1, "memory_used_bytes": 1, "memory_total_bytes": 2},
+            "sources": sources.iter().map(source).collect::<Vec<_>>()}]});
+        take(app, &self.node, serde_json::from_str(&beat.to_string()).unwrap()).await.unwrap();
+    }
+
     async fn list(&self, app: &App, show: Show) -> Listed {
         board::list(app, &self.shop.operator, Filter { show, ..Filter::default() }, None, 100).await.unwrap()
     }
@@ -268,6 +280,73 @@ async fn silence_ends_no_fault() {
         assert_eq!(present, ["disk-full"]);
         app.clock.advance(TimeDelta::seconds(15));
         desk.beat(&app, 3, None).await;
+        assert_eq!(look(&app).await.unwrap(), (0, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_camera_that_shows_nothing_for_a_minute_is_an_alarm_of_its_own_and_silence_is_no_news() {
+    each_backend(|app| async move {
+        let desk = desk(&app).await;
+        let operator = &desk.shop.operator;
+        let lost = [("belt-3", "failed", ""), ("gate", "running", "black"), ("yard", "running", "dark")];
+        for (sequence, wait, begun) in [(1, 0, 0), (2, 59, 0), (3, 1, 2)] {
+            app.clock.advance(TimeDelta::seconds(wait));
+            desk.beat_sources(&app, sequence, &lost).await;
+            assert_eq!(look(&app).await.unwrap(), (begun, 0), "after {wait} s more");
+        }
+        assert_eq!(look(&app).await.unwrap(), (0, 0), "once");
+        let open = desk.list(&app, Show::Open).await;
+        assert_eq!(rules(&open), ["source-lost", "source-lost"]);
+        let mut subjects: Vec<&str> = open.iter().map(|(entry, _)| entry.point().0).collect();
+        subjects.sort_unstable();
+        assert_eq!(subjects, [format!("{}:belt-3", desk.node_id), format!("{}:gate", desk.node_id)]);
+
+        // Both are told apart, at the desk and by programs.
+        let (_, page) = testing::page(&app, operator, Method::GET, "/duty/board", "").await;
+        let href = format!("/mine/nodes/{}\"", desk.node_id);
+        assert!(page.contains("Camera lost: Camera belt-3") && page.contains("Camera lost: Camera gate") && page.contains(&href), "{page}");
+        let (_, told) = testing::page(&app, operator, Method::GET, "/api/v1/alarms", "").await;
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let gate = told["items"].as_array().unwrap().iter().find(|item| item["source"] == "gate").unwrap();
+        assert_eq!((&gate["node_id"], &gate["level"]), (&json!(desk.node_id), &json!("warning")), "{gate}");
+        assert_eq!(gate["text"], json!({"zh": "摄像机画面丢失：Camera gate", "en": "Camera lost: Camera gate"}));
+        let site = board::summary(&app, operator).await.unwrap().sites.remove(0).0;
+        let here = Filter { site_id: Some(site), ..Filter::default() };
+        assert_eq!(board::list(&app, operator, here, None, 9).await.unwrap().len(), 2);
+
+        // One is shelved, and the other calls on.
+        let of =
+            |source: &str| open.iter().find(|(entry, _)| entry.point().0.ends_with(source)).map(|(entry, _)| entry.id.clone()).unwrap();
+        act(&app, operator, &of(":belt-3"), Act::Shelve { minutes: 30 }, "camera away").await.unwrap();
+        assert_eq!(desk.list(&app, Show::Open).await.len(), 1);
+        let names = figures::report(&app, operator).await.unwrap().names;
+        assert!(names.iter().any(|(_, (place, _))| place.ends_with("· Camera gate")), "{names:?}");
+
+        // A lost node ends neither; one camera runs again when the node is back, of the other nothing is known yet.
+        app.clock.advance(TimeDelta::minutes(2));
+        assert_eq!(look(&app).await.unwrap(), (1, 0), "the node");
+        desk.beat_sources(&app, 4, &[("belt-3", "connecting", ""), ("gate", "running", ""), ("yard", "running", "")]).await;
+        assert_eq!(look(&app).await.unwrap(), (0, 2), "the node and the gate");
+        assert_eq!(board::detail(&app, operator, of(":belt-3")).await.unwrap().0.presence.ended_at, None);
+        // One that is not there any more is no alarm, and keeps its place in the list.
+        desk.beat_sources(&app, 5, &[]).await;
+        assert_eq!(look(&app).await.unwrap(), (0, 1));
+        let (entry, _) = board::detail(&app, operator, of(":belt-3")).await.unwrap();
+        assert!(entry.presence.ended_at.is_some());
+        assert!(testing::page(&app, operator, Method::GET, "/duty/board?show=history", "").await.1.contains("Camera lost: belt-3"));
+
+        // What was lost for half a minute when the node was heard last is not known to be lost still.
+        let frozen = [("yard", "running", "frozen")];
+        desk.beat_sources(&app, 6, &frozen).await;
+        app.clock.advance(TimeDelta::seconds(30));
+        desk.beat_sources(&app, 7, &frozen).await;
+        app.clock.advance(TimeDelta::minutes(2));
+        assert_eq!(look(&app).await.unwrap(), (1, 0), "the node alone");
+        desk.beat_sources(&app, 8, &frozen).await;
+        assert_eq!(look(&app).await.unwrap(), (1, 1), "the yard begins, the node is back");
+        fleet::remove_node(&app, operator, &desk.node_id).await.unwrap();
         assert_eq!(look(&app).await.unwrap(), (0, 1));
     })
     .await;

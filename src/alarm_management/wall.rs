@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::board::{self, Entry, Origin, Summary};
-use super::model::Filter;
+use super::model::{Filter, split_subject};
 use super::store;
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -118,7 +118,9 @@ pub async fn wall(app: &App, actor: &Actor) -> Result<Wall> {
                     }
                     place.last = place.last.max(Some(entry.raised_at));
                 }
-                if let Some((zone, _)) = zone_of.get(entry.point().0).and_then(|zone| zones.get_mut(zone)).filter(|_| entry.calls()) {
+                if let Some((zone, _)) =
+                    zone_of.get(split_subject(entry.point().0).0).and_then(|zone| zones.get_mut(zone)).filter(|_| entry.calls())
+                {
                     zone.calling += 1;
                     zone.calls.get_or_insert_with(|| entry.clone());
                 }

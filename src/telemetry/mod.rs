@@ -1,5 +1,5 @@
 //! What nodes tell: heartbeats become samples, records of streams become alarms, states and counters; plots and the alarm list show them.
-//! Owns the tables `alarm_pictures`, `node_samples`, `app_samples`, `alarms`, `proofs`, `streams` and `usage_counters`.
+//! Owns the tables `alarm_pictures`, `node_samples`, `node_sources`, `app_samples`, `alarms`, `proofs`, `streams` and `usage_counters`.
 //!
 //! Invariants: a record is taken once, by its stream and number, and only where it follows on those before ([`streams`]); an alarm is one row
 //! from its beginning to its end ([`episodes`]); a counter only grows.
@@ -16,6 +16,7 @@ pub mod pictures;
 pub mod plots;
 pub mod reading;
 pub mod service;
+pub mod sources;
 mod store;
 pub mod streams;
 pub mod taking;

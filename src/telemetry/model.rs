@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::sources;
 use crate::base::db::{Timestamp, schema};
 
 crate::base::db::types::text_enum! {
@@ -73,6 +74,9 @@ pub struct Heartbeat {
     pub node: NodeFigures,
     #[serde(default)]
     pub apps: Vec<AppFigures>,
+    /// Its sources, JSON as it came; agents before 2026-11-30 send none.
+    #[serde(default = "sources::none", deserialize_with = "sources::list")]
+    pub sources: String,
 }
 
 #[derive(Deserialize)]

@@ -217,6 +217,7 @@ mod tests {
         };
         let head = "{\"sequence\":1,\"at\":\"2026-11-29T00:00:00Z\",\"kind\":";
         let result = format!("{head}\"alarm\",\"result\":{{\"x\":[{}]}}}}", vec!["{\"\":0}"; 9_000].join(","));
+        let sources = format!("{head}\"heartbeat\",\"sources\":[{}]}}", vec!["{\"\":0}"; 9_000].join(","));
         let beat = format!("[{head}\"heartbeat\",\"node\":{{\"x\":[");
         let record = "{\"seq\":1,\"prev\":\"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\",\"at\":\"2026-11-29T00:00:00Z\",\"mono\":1,\"boot\":\"b\",\"clock\":\"trusted\",\"body\":";
         for (kind, key) in [("alarms", "origin"), ("alarms", "result"), ("status", "x"), ("usage", "counters")] {
@@ -228,9 +229,13 @@ mod tests {
             let ((), peak) = peak_of(|| drop(serde_json::from_str::<Request>(&body).unwrap().read()));
             assert!(peak < 6 * LIMIT as u64, "{peak} bytes more for {kind} {key}");
         }
-        for body in
-            [filled("[", "{\"\":0}", "]"), filled("[[", "{\"\":0}", "]]"), filled(&beat, "{\"\":0}", "]}}]"), filled("[", &result, "]")]
-        {
+        for body in [
+            filled("[", "{\"\":0}", "]"),
+            filled("[[", "{\"\":0}", "]]"),
+            filled(&beat, "{\"\":0}", "]}}]"),
+            filled("[", &result, "]"),
+            filled("[", &sources, "]"),
+        ] {
             let (count, peak) = peak_of(|| {
                 let reports = reports(&body);
                 let count = reports.count;

@@ -6,13 +6,14 @@ use diesel::dsl::{count_star, exists, max, min};
 use diesel::prelude::*;
 
 use crate::base::db::schema::{
-    alarm_pictures, alarms, app_samples, apps, deployments, node_samples, nodes, organizations, proofs, releases, sites, streams,
-    usage_counters,
+    alarm_pictures, alarms, app_samples, apps, deployments, node_samples, node_sources, nodes, organizations, proofs, releases, sites,
+    streams, usage_counters,
 };
 use crate::base::db::{Conn, Timestamp};
 use crate::fleet::model::{DeploymentState, NodeState};
 use crate::telemetry::model::{self, Alarm, AlarmLine, AppSample, Level, NodeSample};
 use crate::telemetry::pictures::{NewPicture, Picture, PictureLine};
+use crate::telemetry::sources::{NodeSource, SourceState};
 use crate::telemetry::streams::{Counts, KEPT, MAX_COUNTERS, StreamRow};
 
 /// Deployments of a node with their apps.
@@ -456,4 +457,40 @@ pub fn latest_pictures(conn: &mut Conn, organization_id: &str, limit: i64) -> Qu
         .limit(limit)
         .select((alarms::id, alarms::level, alarms::text_zh, alarms::text_en, alarms::raised_at))
         .load(conn)
+}
+
+/// The sources of a node, in order of id.
+pub fn sources_of(conn: &mut Conn, node_id: &str) -> QueryResult<Vec<NodeSource>> {
+    let own = node_sources::table.filter(node_sources::node_id.eq(node_id));
+    own.order(node_sources::source_id).select(NodeSource::as_select()).load(conn)
+}
+
+/// Deletes what a node does not tell of any more, or tells otherwise, and writes what is new. The caller has locked the node's row.
+pub fn replace_sources(conn: &mut Conn, node_id: &str, stale: &[&str], fresh: &[&NodeSource]) -> QueryResult<()> {
+    if !stale.is_empty() {
+        let own = node_sources::node_id.eq(node_id).and(node_sources::source_id.eq_any(stale));
+        diesel::delete(node_sources::table.filter(own)).execute(conn)?;
+    }
+    for source in fresh {
+        diesel::insert_into(node_sources::table).values(*source).execute(conn)?;
+    }
+    Ok(())
+}
+
+/// How many sources of each node have failed or have trouble.
+pub fn troubled_sources(conn: &mut Conn, node_ids: &[String]) -> QueryResult<BTreeMap<String, i64>> {
+    let wrong = node_sources::state.eq(SourceState::Failed).or(node_sources::troubles.ne(""));
+    let rows: Vec<(String, i64)> = node_sources::table
+        .filter(node_sources::node_id.eq_any(node_ids))
+        .filter(wrong)
+        .group_by(node_sources::node_id)
+        .select((node_sources::node_id, count_star()))
+        .load(conn)?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Deletes the sources of nodes that are removed: nobody tells of them any more.
+pub fn delete_sources_of_removed(conn: &mut Conn) -> QueryResult<usize> {
+    let removed = nodes::table.filter(nodes::state.eq(NodeState::Removed)).select(nodes::id);
+    diesel::delete(node_sources::table.filter(node_sources::node_id.eq_any(removed))).execute(conn)
 }

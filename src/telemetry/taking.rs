@@ -12,6 +12,7 @@ use super::limits::{Gate, Limits};
 use super::model::{self, Alarm, AppSample, Content, Heartbeat, Level, MAX_SAMPLES, NodeSample, Report};
 use super::reading::{ReadRequest, Request};
 use super::service::TOPIC;
+use super::sources::{self, Kept};
 use super::store;
 use super::streams::{Counts, Member, ReadPart, Sent, StreamReceipt, StreamRow, Told, UsageReport};
 use crate::account;
@@ -69,7 +70,7 @@ pub async fn take(app: &App, actor: &Actor, request: Request) -> Result<ReportRe
     let states_per_hour = app.settings.fleet.states_per_hour;
     let (taken, wait) = audit::change(app, actor, move |c| {
         let (_turn, now) = (&turn, c.now);
-        let Taken { receipt, alarmed, moved, wait } = take_in(c, (&owner, &node_id), (&limits, states_per_hour), &read, now)?;
+        let Taken { receipt, alarmed, moved, watched, wait } = take_in(c, (&owner, &node_id), (&limits, states_per_hour), &read, now)?;
         c.poke(&owner, format!("node:{node_id}"));
         if receipt.streams.iter().any(|stream| stream.taken > 0) || !alarmed.is_empty() {
             // The node forgets what was answered.
@@ -78,7 +79,7 @@ pub async fn take(app: &App, actor: &Actor, request: Request) -> Result<ReportRe
         if !alarmed.is_empty() {
             c.poke(&owner, TOPIC);
             c.poke(&owner, fleet::service::TOPIC);
-        } else if !moved.is_empty() {
+        } else if !moved.is_empty() || watched {
             c.poke(&owner, fleet::service::TOPIC);
         }
         for deployment in alarmed.into_iter().chain(moved).collect::<BTreeSet<_>>() {
@@ -102,6 +103,8 @@ struct Taken {
     /// Deployments with new alarms or such that go on, and with another state.
     alarmed: BTreeSet<String>,
     moved: BTreeSet<String>,
+    /// Whether sources of the node are other than before.
+    watched: bool,
     /// Time until an alarm that was held back may be sent again.
     wait: Option<TimeDelta>,
 }
@@ -119,6 +122,8 @@ struct Batch {
     /// Whether the request has a heartbeat, and the agent's fault by the last one.
     heard: bool,
     trouble: Option<String>,
+    /// The node's sources by the last one, JSON as it came.
+    sources: Option<String>,
     /// The run of the agent that made the last heartbeat.
     instance: Option<String>,
     /// Alarms dropped and suppressed by the last one.
@@ -186,7 +191,11 @@ fn take_in(
     let (gate, fresh, changed) = alarms.close();
     let held_back = gate.close(c)?;
     let alarmed: BTreeSet<String> = fresh.iter().chain(&changed).map(|a| a.deployment_id.clone()).collect();
-    let refused = batch.refused;
+    let kept = match batch.sources.take() {
+        Some(text) => sources::keep(c, node_id, &text, now)?,
+        None => Kept::default(),
+    };
+    let refused = batch.refused + kept.refused;
     for alarm in &changed {
         store::update_alarm(c, alarm)?;
     }
@@ -205,7 +214,7 @@ fn take_in(
         wanted_pictures: super::pictures::wanted(c, node_id, pictures)?,
     };
     let wait = held_back.map(|(_, wait)| wait).or_else(|| waits(&receipt.streams));
-    Ok(Taken { receipt, alarmed, moved, wait })
+    Ok(Taken { receipt, alarmed, moved, watched: kept.changed, wait })
 }
 
 /// The shortest wait that streams were told.
@@ -377,11 +386,12 @@ impl Batch {
         node_id: &str,
         own: &BTreeMap<String, String>,
         at: Timestamp,
-        Heartbeat { node, apps }: &Heartbeat,
+        Heartbeat { node, apps, sources }: &Heartbeat,
         room: bool,
     ) {
         self.heard = true;
         self.trouble = node.trouble.as_ref().map(model::Trouble::line);
+        self.sources = Some(sources.clone());
         self.missing = (model::count(node.alarms_dropped), model::count(node.alarms_suppressed));
         let named = |id: &&String| id.len() <= MAX_INSTANCE && id.bytes().all(|b| b.is_ascii_alphanumeric());
         self.instance = node.instance.as_ref().filter(named).cloned();

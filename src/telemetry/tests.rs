@@ -25,6 +25,7 @@ use crate::testing::shop::{Shop, license, shop};
 use crate::testing::{self, drain_jobs, each_backend, each_backend_with};
 
 mod pictures;
+mod sources;
 mod streams;
 
 struct Mine {

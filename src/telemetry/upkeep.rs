@@ -18,6 +18,7 @@ pub async fn prune(app: &App) -> Result<usize> {
     app.db
         .write(move |conn| {
             store::end_alarms_of_removed(conn)?;
+            store::delete_sources_of_removed(conn)?;
             let open = store::open_alarms(conn, model::forgotten_before(now), BATCH)?.into_iter();
             let forgotten = open.filter(|(_, raised, last, heard)| heard.is_some_and(|heard| model::is_forgotten(*raised, *last, heard)));
             Ok(store::end_alarms(conn, &forgotten.map(|(id, ..)| id).collect::<Vec<_>>())?)

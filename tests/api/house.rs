@@ -125,7 +125,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("trade", &["orders", "payments"]),
     ("fleet", &["deployment_events", "deployments", "node_documents", "nodes", "sites"]),
     ("alarm_management", &["alarm_acts", "alarm_responses", "alarm_suppressions", "equipment_alarms"]),
-    ("telemetry", &["alarm_pictures", "alarms", "app_samples", "node_samples", "proofs", "streams", "usage_counters"]),
+    ("telemetry", &["alarm_pictures", "alarms", "app_samples", "node_samples", "node_sources", "proofs", "streams", "usage_counters"]),
 ];
 
 /// Whether a file is of those with statements that differ by database: each is its caller's.

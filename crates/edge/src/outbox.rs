@@ -37,6 +37,8 @@ const MAX_BATCH: usize = 200;
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
 /// The same where critical alarms are in it: so small that the server has memory for it in a flood (64 KiB for each node).
 const MAX_URGENT_BYTES: usize = 60 * 1024;
+/// Bytes of heartbeats that such a request may have besides; longer ones, of many apps and sources, go with the next.
+const MAX_URGENT_HEARTBEATS: usize = 4 * 1024;
 /// Largest body of a record; a larger alarm goes without its `result`.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 /// Bytes of records in memory at which new alarms go without their `result`, and at which old ones are given up.
@@ -305,6 +307,8 @@ impl Outbox {
                 break;
             }
         }
+        let long = heartbeats.iter().map(|(_, text)| text.len()).sum::<usize>() > MAX_URGENT_HEARTBEATS;
+        let heartbeats = if urgent && long && !parts.is_empty() { Vec::new() } else { heartbeats };
         if parts.is_empty() && heartbeats.is_empty() {
             return None;
         }

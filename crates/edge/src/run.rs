@@ -271,7 +271,12 @@ pub fn heartbeat(agent: &Agent) -> Map<String, serde_json::Value> {
         fields.insert("alarms_dropped".to_owned(), json!(counts.dropped));
         fields.insert("alarms_suppressed".to_owned(), json!(agent.episodes.counts().1));
     }
-    Map::from_iter([("node".to_owned(), node), ("apps".to_owned(), json!(apps))])
+    let mut beat = Map::from_iter([("node".to_owned(), node), ("apps".to_owned(), json!(apps))]);
+    let sources: Vec<serde_json::Value> = agent.sources.all().iter().map(|live| live.told()).collect();
+    if !sources.is_empty() {
+        beat.insert("sources".to_owned(), json!(sources));
+    }
+    beat
 }
 
 /// Keeps a heartbeat, and the counters where they are due. Blocking.

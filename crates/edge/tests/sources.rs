@@ -235,6 +235,7 @@ async fn cameras_of_both_codecs_are_watched_by_two_apps_and_their_password_is_no
     for page in ["/v1/sources", "/sources", "/sources/one", "/", "/metrics"] {
         texts.push((page.to_owned(), node.get(page).await.unwrap().1));
     }
+    texts.push(("reports".into(), serde_json::to_string(&server.world().reports).unwrap()));
     texts.push(("log".into(), std::fs::read_to_string(log(&node)).unwrap()));
     texts.push(("sources.json".into(), std::fs::read_to_string(node.data.join("sources.json")).unwrap()));
     for (what, text) in texts {
@@ -282,6 +283,19 @@ async fn a_camera_that_changes_its_size_goes_on_one_that_stalls_is_begun_anew_an
     })
     .await;
     assert!(black["troubles"] == json!(["black"]) && black["apps"][0]["unusable"].as_u64() > Some(0), "{black}");
+    // The platform is told, and not where its cameras are.
+    let beat = until("a heartbeat with the black picture", async || {
+        let told = |report: &&Value| {
+            let sources = report["sources"].as_array();
+            report["kind"] == "heartbeat" && sources.is_some_and(|all| all.iter().any(|source| source["troubles"] == json!(["black"])))
+        };
+        server.world().reports.iter().find(told).cloned()
+    })
+    .await;
+    let told = beat["sources"].as_array().unwrap().iter().find(|source| source["id"] == "black").unwrap();
+    assert_eq!((&told["state"], &told["kind"], &told["code"]), (&json!("running"), &json!("rtsp"), &Value::Null), "{told}");
+    assert_eq!((beat["sources"].as_array().unwrap().len(), &told["apps"]), (3, &json!(["acme/stills", "moves"])), "{beat}");
+    assert!(!beat.to_string().contains("rtsp://"), "{beat}");
     // One that goes away altogether is lost: what was found last is no answer any more.
     drop(cameras);
     let lost = source(&node, "change", "it is lost", |source| source["apps"][0]["last"]["code"] == "picture-not-usable").await;

@@ -854,6 +854,24 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    node_sources (node_id, source_id) {
+        node_id -> Text,
+        source_id -> Text,
+        name -> Text,
+        kind -> Text,
+        state -> Text,
+        code -> Nullable<Text>,
+        troubles -> Text,
+        width -> Nullable<BigInt>,
+        height -> Nullable<BigInt>,
+        rate -> Double,
+        apps -> Text,
+        since -> Timestamp,
+        lost_since -> Nullable<Timestamp>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     organizations,
     organization_names,
@@ -921,4 +939,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     alarm_acts,
     equipment_alarms,
     alarm_pictures,
+    node_sources,
 );

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::picture::{self, Picture, findings};
 use crate::alarm_management::board::{Entry, Origin};
-use crate::alarm_management::model::{ActRow, AlarmState, SuppressionKind, Verdict};
+use crate::alarm_management::model::{ActRow, AlarmState, SuppressionKind, Verdict, split_subject};
 use crate::fleet::model::shown_name;
 use crate::http::page::{Ago, Page};
 use crate::telemetry::model::Level;
@@ -88,11 +88,14 @@ impl Row {
                     _ => "/mine/nodes/",
                 };
                 Self {
-                    text: page.tk("duty-equipment-", kind),
+                    text: match &line.source {
+                        Some((_, name)) => page.t1("duty-equipment-source-lost", "name", name),
+                        None => page.tk("duty-equipment-", kind),
+                    },
                     place: place.unwrap_or_else(|| app.clone()),
                     node_href: line.node.as_ref().map(|(id, ..)| format!("/mine/nodes/{id}")).unwrap_or_default(),
                     app,
-                    href: format!("{address}{}", line.alarm.subject),
+                    href: format!("{address}{}", split_subject(&line.alarm.subject).0),
                     rule: kind.as_str().to_owned(),
                     ..Self::blank(page, entry)
                 }

@@ -1,6 +1,6 @@
 //! /mine/nodes: nodes, one node, enrolling one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
@@ -27,6 +27,8 @@ use crate::release::model::Recall;
 use crate::release::recall::recalls;
 use crate::site::parts::chain::{self, ChainLink, Reader};
 use crate::site::parts::node::{EventItem, NodeFault, hardware_line, note, seen, tone};
+use crate::telemetry;
+use crate::telemetry::sources::{NodeSource, SourceState};
 
 /// Most apps of a node whose chain its page shows, as many as its plots.
 const MAX_CHAINS: usize = 10;
@@ -55,12 +57,14 @@ pub struct NodeRow {
     /// Whether the node was heard from lately.
     pub online: bool,
     pub failed: i64,
+    /// Cameras and other sources that have failed or show a picture that cannot be trusted.
+    pub troubled: i64,
     /// Last call.
     pub seen: Ago,
 }
 
 impl NodeRow {
-    pub fn of(page: &Page, line: &NodeLine, now: Timestamp) -> Self {
+    pub fn of(page: &Page, line: &NodeLine, troubled: i64, now: Timestamp) -> Self {
         Self {
             href: format!("/mine/nodes/{}", line.node.id),
             name: line.node.shown_name().to_owned(),
@@ -70,6 +74,7 @@ impl NodeRow {
             installed: line.installed,
             online: line.node.online(now),
             failed: line.failed,
+            troubled,
             seen: seen(page, &line.node),
         }
     }
@@ -120,6 +125,39 @@ pub struct NodeDeployment {
     pub recalled: Option<String>,
 }
 
+/// A camera or another source on a node's page.
+pub struct SourceRow {
+    pub id: String,
+    pub name: String,
+    pub kind: String,
+    /// Word of the badge.
+    pub state: &'static str,
+    /// What is wrong: why it has failed, and what its picture is like.
+    pub wrong: Vec<NodeFault>,
+    /// Since when that is so.
+    pub since: Ago,
+    /// The apps that look at it.
+    pub apps: Vec<String>,
+}
+
+impl SourceRow {
+    fn of(page: &Page, source: &NodeSource) -> Self {
+        let key = format!("fleet-source-kind-{}", source.kind);
+        let code = source.code.clone().filter(|_| source.state == SourceState::Failed);
+        let codes = code.into_iter().chain(source.troubles().map(|trouble| format!("picture-{trouble}")));
+        let wrong: Vec<NodeFault> = codes.filter_map(|code| NodeFault::of(page, Some(code.as_str()))).collect();
+        Self {
+            id: source.source_id.clone(),
+            name: source.name.clone(),
+            kind: if page.locale().has(&key) { page.t(&key) } else { source.kind.clone() },
+            state: if source.state == SourceState::Running && !wrong.is_empty() { "doubtful" } else { source.state.as_str() },
+            wrong,
+            since: page.ago(&source.since),
+            apps: source.apps().map(str::to_owned).collect(),
+        }
+    }
+}
+
 /// The part of a node's page that is fetched anew after changes.
 pub struct NodeLive {
     /// Word of the badge.
@@ -150,13 +188,17 @@ pub struct NodeLive {
     /// Labels and values of the hardware.
     pub hardware: Vec<(String, String)>,
     pub deployments: Vec<NodeDeployment>,
+    pub sources: Vec<SourceRow>,
+    /// Whether the node is not heard from, so that its sources are those of its last word.
+    pub unheard: bool,
     /// App and chain line of each app that runs.
     pub chains: Vec<(String, Vec<ChainLink>)>,
     pub events: Vec<EventItem>,
 }
 
 impl NodeLive {
-    fn of(page: &Page, app: &App, detail: &NodeDetail, recalls: &HashMap<String, Recall>, chains: Chains) -> Self {
+    fn of(page: &Page, app: &App, detail: &NodeDetail, around: Around) -> Self {
+        let Around { recalls, chains, sources } = around;
         let (node, now) = (&detail.node, app.clock.now());
         let mut hardware = Vec::new();
         if let Some(h) = node.hardware() {
@@ -216,6 +258,8 @@ impl NodeLive {
             spiffe_id: app.ca.node_id(&node.id),
             hardware,
             deployments: deployments.collect(),
+            sources: sources.iter().map(|source| SourceRow::of(page, source)).collect(),
+            unheard: !node.online(now),
             chains: chains.collect(),
             events: events.collect(),
         }
@@ -279,8 +323,11 @@ const CODE_COOKIE: &str = "enrollment-code";
 async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Before>) -> PageResult {
     let mut lines = service::node::list_nodes(&app, &actor, query.before.clone()).await?;
     let (previous, next) = paging(&mut lines, service::node::PAGE, "/mine/nodes", "before", query.before.as_deref(), |l| l.node.id.clone());
+    let ids: Vec<String> = lines.iter().map(|line| line.node.id.clone()).collect();
+    let troubled: BTreeMap<String, i64> = app.db.read(move |conn| Ok(telemetry::sources::troubled(conn, &ids)?)).await?;
     let page = Page::of(&req, "fleet-nodes-title");
-    let rows = lines.iter().map(|l| NodeRow::of(&page, l, app.clock.now())).collect();
+    let of = |line: &NodeLine| NodeRow::of(&page, line, troubled.get(&line.node.id).copied().unwrap_or_default(), app.clock.now());
+    let rows = lines.iter().map(of).collect();
     let may_manage = policy::require(&actor, Action::ManageNodes).is_ok();
     page.clone().render(&NodesPage { page, rows, previous, next, may_manage })
 }
@@ -350,10 +397,10 @@ fn command(req: &HttpRequest, app: &App, node: &Node) -> Option<String> {
 async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let mut page = Page::of(&req, "");
     let (may_manage, may_deploy) = (policy::require(&actor, Action::ManageNodes).is_ok(), policy::require(&actor, Action::Deploy).is_ok());
-    let (detail, recalls, chains) = read(&app, actor, page.locale(), id.into_inner()).await?;
+    let (detail, around) = read(&app, actor, page.locale(), id.into_inner()).await?;
     detail.node.shown_name().clone_into(&mut page.title);
     let template = NodePage {
-        live: NodeLive::of(&page, &app, &detail, &recalls, chains),
+        live: NodeLive::of(&page, &app, &detail, around),
         command: command(&req, &app, &detail.node),
         run_command: service::node::RUN_COMMAND,
         code_until: detail.node.open_code(app.clock.now()).map(|at| page.datetime(&at)),
@@ -370,17 +417,25 @@ async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>
 
 async fn fragment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let mut page = Page::of(&req, "");
-    let (detail, recalls, chains) = read(&app, actor, page.locale(), id.into_inner()).await?;
+    let (detail, around) = read(&app, actor, page.locale(), id.into_inner()).await?;
     detail.node.shown_name().clone_into(&mut page.title);
-    let live = NodeLive::of(&page, &app, &detail, &recalls, chains);
+    let live = NodeLive::of(&page, &app, &detail, around);
     page.clone().render(&NodeFragment { page, live })
 }
 
 /// Chain lines of the apps that are installed on a node, by deployment.
 type Chains = Vec<(String, Vec<ChainLink>)>;
 
-/// A node, why versions of its apps are recalled, by release, and the chains of its first apps.
-async fn read(app: &App, actor: Actor, lang: Lang, id: String) -> Result<(NodeDetail, HashMap<String, Recall>, Chains)> {
+/// What the page of a node shows beside it.
+struct Around {
+    /// Why versions of its apps are recalled, by release.
+    recalls: HashMap<String, Recall>,
+    /// Of its first apps.
+    chains: Chains,
+    sources: Vec<NodeSource>,
+}
+
+async fn read(app: &App, actor: Actor, lang: Lang, id: String) -> Result<(NodeDetail, Around)> {
     let reader = Reader::of(&actor, lang, app.clock.now());
     app.db
         .read(move |conn| {
@@ -390,7 +445,8 @@ async fn read(app: &App, actor: Actor, lang: Lang, id: String) -> Result<(NodeDe
                 installed.map(|(d, _, _)| Ok((d.id.clone(), chain::of_deployment(conn, &reader, &d.id)?))).collect::<Result<_>>()?;
             let releases: Vec<&str> = detail.deployments.iter().map(|(d, ..)| d.release_id.as_str()).collect();
             let recalls = recalls(conn, &releases)?;
-            Ok((detail, recalls, chains))
+            let sources = telemetry::sources::of_node(conn, &id)?;
+            Ok((detail, Around { recalls, chains, sources }))
         })
         .await
 }

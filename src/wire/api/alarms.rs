@@ -188,10 +188,13 @@ impl From<Entry> for Alarm {
             }
             Origin::Equipment(line) => {
                 let key = format!("duty-equipment-{}", line.alarm.kind);
+                let (source, name) = line.source.unwrap_or_default();
+                let text = |lang: Lang| lang.format(&key, &[("name", &name)]);
                 let (node_id, node, site) = line.node.unwrap_or_default();
                 let of_app = line.alarm.subject.starts_with("dep_");
                 Self {
-                    text: Both::of(Lang::Zh.t(&key), Lang::En.t(&key)),
+                    text: Both::of(text(Lang::Zh), text(Lang::En)),
+                    source,
                     deployment: if of_app { line.alarm.subject } else { String::new() },
                     node_id,
                     node,

@@ -21,6 +21,8 @@ use crate::fleet::service::{create_node_in, create_site_in, new_code_in, remove_
 use crate::http::api::{ApiResult, tagged};
 use crate::http::extract::ApiQuery;
 use crate::once::model::Answer;
+use crate::telemetry;
+use crate::telemetry::sources::{NodeSource, SourceState};
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/api/v1/sites", web::get().to(sites))
@@ -94,6 +96,51 @@ pub struct NodeDetail {
     pub node: Node,
     /// Ids of the deployments on it.
     pub deployments: Vec<String>,
+    /// Its cameras and other sources, as its last heartbeat told them.
+    pub sources: Vec<Source>,
+}
+
+/// A camera or another source of a node.
+#[derive(Serialize, ToSchema)]
+pub struct Source {
+    /// The node's name of it.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// `rtsp`, `file`, `snapshot` or `folder`.
+    pub kind: String,
+    #[schema(schema_with = words::source_state)]
+    pub state: SourceState,
+    /// Why it has failed.
+    pub code: Option<String>,
+    /// What is wrong with its picture: `black`, `frozen`, `covered`, `moved`, `blurred`, `glare`, `dark`.
+    pub troubles: Vec<String>,
+    /// Width and height of its pictures.
+    pub size: Option<Vec<i64>>,
+    /// Frames a second that apps are given.
+    pub rate: f64,
+    /// Apps that look at it, as the node's settings name them.
+    pub apps: Vec<String>,
+    /// Since when state, code and troubles are as they are.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+}
+
+impl From<NodeSource> for Source {
+    fn from(source: NodeSource) -> Self {
+        Self {
+            troubles: source.troubles().map(str::to_owned).collect(),
+            apps: source.apps().map(str::to_owned).collect(),
+            size: source.width.zip(source.height).map(|(width, height)| vec![width, height]),
+            id: source.source_id,
+            name: source.name,
+            kind: source.kind,
+            state: source.state,
+            code: source.code,
+            rate: source.rate,
+            since: source.since,
+        }
+    }
 }
 
 /// Sites of the mine
@@ -126,9 +173,11 @@ pub(super) async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: 
     responses((status = 200, description = "The node", body = NodeDetail)))]
 pub(super) async fn show(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> ApiResult {
     let now = app.clock.now();
-    let found = app.db.read(move |conn| node::detail_in(conn, &actor, &id)).await?;
+    let read = app.db.read(move |conn| Ok((node::detail_in(conn, &actor, &id)?, telemetry::sources::of_node(conn, &id)?)));
+    let (found, sources) = read.await?;
+    let sources = sources.into_iter().map(Source::from).collect();
     let deployments = found.deployments.into_iter().map(|(deployment, ..)| deployment.id).collect();
-    tagged(&req, &NodeDetail { node: Node::of(found.node, found.site, now), deployments })
+    tagged(&req, &NodeDetail { node: Node::of(found.node, found.site, now), deployments, sources })
 }
 
 /// A site to be added.

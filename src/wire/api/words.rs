@@ -13,6 +13,7 @@ use crate::release::difference::{Flag, Measure};
 use crate::release::model::{Channel, ReleaseState};
 use crate::telemetry::model::Level;
 use crate::telemetry::pictures::{Privacy, Whole};
+use crate::telemetry::sources::SourceState;
 use crate::trade::model::OrderState;
 
 macro_rules! words {
@@ -44,6 +45,7 @@ words! {
     picture_privacy of Privacy,
     whole_picture of Whole,
     order_state of OrderState,
+    source_state of SourceState,
 }
 
 /// Several of them.

@@ -82,7 +82,9 @@ async fn calls(demo: &Demo, node_id: &str) -> Vec<Call> {
     let heartbeat = json!({"sequence": 1_000_000, "at": now, "kind": "heartbeat", "node": {"cpu_percent": 12.5, "memory_used_bytes": 1_000,
         "memory_total_bytes": 8_000, "trouble": {"code": "disk-full", "message": "full"}, "instance": "i", "alarms_dropped": 0, "alarms_suppressed": 0},
         "apps": [{"deployment_id": deployment, "version": "1.0.0", "state": "installed", "inferences": 1, "errors": 0, "p50_ms": 1.5, "p95_ms": null,
-            "memory_bytes": null, "restarts": 0}]});
+            "memory_bytes": null, "restarts": 0}],
+        "sources": [{"id": "belt-3", "name": "Belt", "kind": "rtsp", "state": "failed", "code": "source-silent", "troubles": ["black"], "size": [1920, 1080],
+            "rate": 5.0, "apps": ["acme/belt"], "frames": 1}]});
     let alarm = json!({"sequence": 1_000_001, "at": now, "kind": "alarm", "deployment_id": deployment, "digest": digest, "rule": "r", "level": "critical",
         "text": {"zh": "锚杆", "en": "bolt"}, "result": {"detections": [{"label": "bolt", "score": 0.5, "box": [1, 2, 3, 4]}]}});
     let capabilities = json!({"properties": {"id": node_id, "vendor": "V", "modelNumber": "M", "serialNumber": "S", "cpus": [{"cores": 4, "architecture": "amd64"}],

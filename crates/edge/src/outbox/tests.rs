@@ -55,6 +55,17 @@ fn critical_alarms_go_before_all_others() {
 }
 
 #[test]
+fn a_request_with_critical_alarms_stays_small_and_long_heartbeats_follow() {
+    let dir = Scratch::new();
+    let outbox = Outbox::open(dir.path()).unwrap();
+    outbox.beat(Utc::now(), Map::from_iter([("sources".to_owned(), json!(["x".repeat(MAX_URGENT_HEARTBEATS)]))]));
+    alarm(&outbox, "critical", "fire");
+    assert_eq!(sent(&outbox).1, 0);
+    assert_eq!(take(&outbox), 1);
+    assert_eq!(sent(&outbox), (Vec::new(), 1));
+}
+
+#[test]
 fn heartbeats_are_few_and_a_request_is_bounded() {
     let dir = Scratch::new();
     let outbox = Outbox::open(dir.path()).unwrap();

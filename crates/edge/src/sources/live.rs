@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::config::{Kind, Login, Source};
@@ -19,6 +19,9 @@ use crate::fault::Fault;
 pub const OLDEST: Duration = Duration::from_secs(2);
 /// Time between two looks at the health of the picture.
 const LOOK: Duration = Duration::from_secs(1);
+/// Longest text of a source in a heartbeat, in characters, and most of its apps.
+const MAX_TOLD: usize = 80;
+const MAX_APPS: usize = 8;
 
 /// One picture of a source. A frame is decoded once, and shared by all that look at it.
 pub struct Frame {
@@ -136,6 +139,28 @@ impl Live {
         change(&mut self.standing_mut());
     }
 
+    /// What heartbeats say of it: neither its address nor its login, and of a fault the code alone, for its words may quote both.
+    pub fn told(&self) -> Value {
+        let cut = |text: &str| text.chars().take(MAX_TOLD).collect::<String>();
+        let (standing, frame) = (self.standing(), self.newest());
+        let state = match (&standing.fault, &frame) {
+            (Some(_), _) => "failed",
+            // A folder may be empty for days.
+            (None, None) if self.source.kind != Kind::Folder => "connecting",
+            (None, _) => "running",
+        };
+        // What was wrong with the last picture is no news of a source that has failed.
+        let troubles = standing.troubles.iter().filter(|_| standing.fault.is_none());
+        json!({
+            "id": self.source.id, "name": cut(self.source.title()), "kind": self.source.kind, "state": state,
+            "code": standing.fault.as_ref().map(|fault| cut(&fault.code)),
+            "troubles": troubles.map(|trouble| trouble.as_str()).collect::<Vec<_>>(),
+            "size": frame.as_ref().map(|frame| [frame.pixels.width, frame.pixels.height]), "rate": self.source.rate,
+            "apps": self.apps.keys().take(MAX_APPS).map(|app| cut(app)).collect::<Vec<_>>(),
+            "frames": self.decoded.load(Ordering::Relaxed),
+        })
+    }
+
     /// The newest frame.
     pub fn newest(&self) -> Option<Arc<Frame>> {
         self.frames.borrow().clone()
@@ -180,5 +205,34 @@ impl Live {
             standing.troubles.clone_from(&troubles);
         });
         troubles
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_has_how_a_source_stands_and_not_where_it_is() {
+        let named = "\u{76ae}".repeat(300);
+        let source =
+            json!({ "id": "belt-3", "name": named, "kind": "rtsp", "address": "rtsp://10.0.0.9/live", "apps": [{ "app": "acme/belt" }] });
+        let login = Login { user: "admin".into(), password: "secret".into(), camera: "rtsp://10.0.0.9:554".into() };
+        let live = Live::new(serde_json::from_value(source).unwrap(), Some(login), Arc::new(Clock::fresh()));
+        let begun = live.told();
+        assert_eq!(begun["name"].as_str().map(|name| name.chars().count()), Some(MAX_TOLD));
+        assert_eq!((&begun["state"], &begun["code"], &begun["size"]), (&json!("connecting"), &Value::Null, &Value::Null));
+        live.show(Pixels { width: 4, height: 2, rgb: vec![9; 24] }, Instant::now());
+        let runs = live.told();
+        assert_eq!((&runs["state"], &runs["size"], &runs["frames"]), (&json!("running"), &json!([4, 2]), &json!(1)), "{runs}");
+        assert_eq!((&runs["id"], &runs["kind"], &runs["apps"]), (&json!("belt-3"), &json!("rtsp"), &json!(["acme/belt"])));
+        live.set(|standing| {
+            standing.fault = Some(Fault::new("source-unreachable", "source", "rtsp://admin:secret@10.0.0.9/live"));
+            standing.troubles = vec![Trouble::Black];
+        });
+        let failed = live.told();
+        assert_eq!((&failed["state"], &failed["code"], &failed["troubles"]), (&json!("failed"), &json!("source-unreachable"), &json!([])));
+        let text = failed.to_string();
+        assert!(!text.contains("10.0.0.9") && !text.contains("secret") && !text.contains("admin"), "{text}");
     }
 }
