@@ -11,6 +11,7 @@ pub mod figures;
 pub mod model;
 pub mod presence;
 pub mod service;
+pub mod span;
 mod store;
 pub mod upkeep;
 pub mod wall;

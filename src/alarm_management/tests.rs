@@ -25,6 +25,8 @@ use crate::telemetry::taking::take;
 use crate::testing::shop::{Shop, license, shop};
 use crate::testing::{self, drain_jobs, each_backend};
 
+mod history;
+
 struct Desk {
     shop: Shop,
     node: Actor,

@@ -1,5 +1,6 @@
 //! /duty/board: what calls, the alarm that is looked at, and what a person does with it.
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
@@ -9,12 +10,13 @@ use super::row::{Current, Row};
 use crate::alarm_management::board::{self, PAGE, Summary, up_to};
 use crate::alarm_management::model::{Act, Cursor, Filter, Shift, Show, Verdict};
 use crate::alarm_management::service;
+use crate::alarm_management::span::Span;
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::db::Timestamp;
 use crate::base::error::{Error, Kind};
 use crate::http::extract::Form;
-use crate::http::page::{Page, PageResult, local_path, see_other, see_other_with};
+use crate::http::page::{FormErrors, Page, PageResult, form_result, local_path, see_other, see_other_with};
 use crate::http::paging::paging;
 use crate::telemetry::model::Level;
 use crate::telemetry::pictures;
@@ -31,7 +33,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/mine/alarms", web::get().to(moved));
 }
 
-/// Which alarms a desk shows, as its address says it; words that are none count for nothing.
+/// Which alarms a desk shows, as its address says it; words that are none count for nothing, days that are none are told.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Wanted {
@@ -50,6 +52,11 @@ pub struct Wanted {
     /// `now`: the present shift, `last`: the one before.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub shift: String,
+    /// First and last day by the mine's time, `2026-11-27`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub from: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub to: String,
     /// The alarm that is looked at.
     #[serde(skip_serializing)]
     pub alarm: String,
@@ -64,7 +71,10 @@ impl Wanted {
     }
 
     /// What the board asks for.
-    pub fn filter(&self, now: Timestamp) -> Filter {
+    ///
+    /// # Errors
+    /// Those of [`Span::of_days`].
+    pub fn filter(&self, now: Timestamp) -> Result<Filter, Error> {
         let id = |text: &str| {
             Some(text.to_owned())
                 .filter(|id| !id.is_empty() && id.len() <= 60 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
@@ -74,16 +84,23 @@ impl Wanted {
             "last" => Some(Shift::at(now).before()),
             _ => None,
         };
-        Filter {
+        let shift = shift.map_or_else(Span::default, |shift| Span { from: Some(shift.from), to: Some(shift.to) });
+        let Span { from, to } = Span::of_days(&self.from, &self.to)?.within(shift);
+        Ok(Filter {
             show: self.show(),
             level: self.level.parse().ok(),
             site_id: id(&self.site),
             app_id: id(&self.app),
             deployment_id: id(&self.deployment),
             verdict: self.verdict.parse().ok(),
-            from: shift.map(|shift| shift.from),
-            to: shift.map(|shift| shift.to),
-        }
+            from,
+            to,
+        })
+    }
+
+    /// Whether anything but the list is chosen.
+    pub fn narrows(&self) -> bool {
+        [&self.level, &self.site, &self.app, &self.shift, &self.verdict, &self.from, &self.to].iter().any(|word| !word.is_empty())
     }
 
     /// The address of a page with this choice.
@@ -109,10 +126,18 @@ async fn board(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Want
     let wanted = query.into_inner();
     let (page, now) = (Page::of(&req, "duty-board-title"), app.clock.now());
     let after: Option<Cursor> = if wanted.after.is_empty() { None } else { wanted.after.parse().ok() };
-    let address = wanted.address("/duty/board");
+    let filter = form_result(wanted.filter(now))?;
+    let errors = filter.as_ref().err().map(|e| FormErrors::of(&page, e)).unwrap_or_default();
+    let is_wrong = filter.is_err();
+    // What cannot be read goes into no address that is fetched by itself.
+    let sound = if is_wrong { Wanted { from: String::new(), to: String::new(), ..wanted.clone() } } else { wanted.clone() };
+    let address = sound.address("/duty/board");
     let join = if address.contains('?') { '&' } else { '?' };
     let place = after.as_ref().map(|after| format!("after={after}&")).unwrap_or_default();
-    let mut listed = board::list(&app, &actor, wanted.filter(now), after, PAGE + 1).await?;
+    let mut listed = match filter {
+        Ok(filter) => board::list(&app, &actor, filter, after, PAGE + 1).await?,
+        Err(_) => Vec::new(),
+    };
     let at = Some(wanted.after.as_str()).filter(|after| !after.is_empty());
     let (previous, next) = paging(&mut listed, PAGE, &address, "after", at, |(_, cursor)| cursor.to_string());
     let first = listed.first().map(|(entry, _)| entry.id.clone());
@@ -128,9 +153,9 @@ async fn board(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Want
     let rows = listed.iter().map(|(entry, _)| Row::of(&page, entry)).collect();
     let shift = Shift::at(now);
     let view = BoardPage {
-        is_live: wanted.after.is_empty(),
+        is_live: wanted.after.is_empty() && !is_wrong,
         here: current.as_ref().map_or_else(|| address.clone(), |current| format!("{address}{join}alarm={}", current.row.id)),
-        export: wanted.address("/duty/board/export"),
+        export: sound.address("/duty/board/export"),
         shift_word: page.tk("duty-shift-", shift.number),
         flood_since: summary.flood_since.map(|at| page.moment(&at)),
         newest: newest_ringing(&listed),
@@ -144,9 +169,10 @@ async fn board(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Want
         wanted,
         previous,
         next,
+        errors,
         page,
     };
-    view.page.clone().render(&view)
+    view.page.clone().render_with(if is_wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }, &view)
 }
 
 async fn detail(
@@ -192,6 +218,8 @@ pub struct BoardPage {
     pub is_live: bool,
     pub previous: Option<String>,
     pub next: Option<String>,
+    /// What is wrong with the days that were asked for.
+    pub errors: FormErrors,
 }
 
 impl BoardPage {

@@ -12,6 +12,7 @@ use super::{Both, Listed, Made, words};
 use crate::alarm_management::board::{self, Entry, Origin};
 use crate::alarm_management::model::{Act, ActRow, AlarmState, Cursor, Filter, Show, Verdict};
 use crate::alarm_management::service::act_in;
+use crate::alarm_management::span::Span;
 use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -54,6 +55,12 @@ pub struct Wanted {
     pub level: Option<Level>,
     /// Only alarms of this deployment.
     pub deployment: Option<String>,
+    /// Raised at this time or later.
+    #[param(format = DateTime)]
+    pub from: Option<String>,
+    /// Raised before this time.
+    #[param(format = DateTime)]
+    pub to: Option<String>,
 }
 
 /// An alarm.
@@ -244,7 +251,8 @@ pub struct AlarmDetail {
 #[utoipa::path(get, path = "/api/v1/alarms", tag = "alarms", params(Wanted),
     responses((status = 200, description = "A page of alarms", body = Listed<Alarm>)))]
 pub(super) async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: ApiQuery<Wanted>) -> ApiResult {
-    let Wanted { before, level, deployment } = query.0;
+    let Wanted { before, level, deployment, from, to } = query.0;
+    let span = Span::of_moments(from.as_deref(), to.as_deref())?;
     let mut narrowed = vec![];
     if let Some(level) = level {
         narrowed.push(("level", level.as_str()));
@@ -252,10 +260,12 @@ pub(super) async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: 
     if let Some(deployment) = &deployment {
         narrowed.push(("deployment", deployment));
     }
+    narrowed.extend(from.as_deref().map(|from| ("from", from)));
+    narrowed.extend(to.as_deref().map(|to| ("to", to)));
     let query = serde_urlencoded::to_string(&narrowed).unwrap_or_default();
     let path = if query.is_empty() { "/api/v1/alarms".to_owned() } else { format!("/api/v1/alarms?{query}") };
     let after = before.map(|id| Cursor::behind(0, &id)).transpose()?;
-    let filter = Filter { show: Show::History, level, deployment_id: deployment, ..Filter::default() };
+    let filter = Filter { show: Show::History, level, deployment_id: deployment, from: span.from, to: span.to, ..Filter::default() };
     let rows = board::list(&app, &actor, filter, after, PAGE + 1).await?;
     tagged(&req, &Listed::of(rows, PAGE, &path, |(entry, _)| entry.id.clone(), |(entry, _)| Alarm::from(entry)))
 }
