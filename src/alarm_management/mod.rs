@@ -8,6 +8,7 @@
 pub mod board;
 pub mod equipment;
 pub mod figures;
+pub mod flood;
 pub mod model;
 pub mod presence;
 pub mod service;

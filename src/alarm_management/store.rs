@@ -110,6 +110,11 @@ pub fn of_apps(
     if let Some(id) = &filter.deployment_id {
         query = query.filter(alarms::deployment_id.eq(id.clone()));
     }
+    if let Some(at) = &filter.place {
+        query = query.filter(alarms::deployment_id.eq(at.subject.clone()));
+        query = query.filter(alarms::rule.eq(at.rule.clone()));
+        query = query.filter(alarms::source.eq(at.source.clone()));
+    }
     if let Some(from) = filter.from {
         query = query.filter(alarms::raised_at.ge(from));
     }
@@ -200,6 +205,11 @@ pub fn of_equipment(
     if let Some(subjects) = subjects(conn, owner, filter)? {
         query = query.filter(equipment_alarms::subject.eq_any(subjects));
     }
+    if let Some(at) = &filter.place {
+        let Ok(kind) = at.rule.parse::<EquipmentKind>() else { return Ok(Vec::new()) };
+        query = query.filter(equipment_alarms::subject.eq(at.subject.clone()));
+        query = query.filter(equipment_alarms::kind.eq(kind));
+    }
     if let Some(from) = filter.from {
         query = query.filter(equipment_alarms::began_at.ge(from));
     }
@@ -229,6 +239,21 @@ pub fn point(conn: &mut Conn, owner: &str, id: &str) -> QueryResult<Option<Point
     }
     let own = equipment_alarm(conn, owner, id)?;
     Ok(own.map(|alarm| Point { subject: alarm.subject, rule: alarm.kind.as_str().to_owned(), level: alarm.level }))
+}
+
+/// Alarms of an organisation among some ids, in the order of these: id and point, each with the level of the alarm itself.
+pub fn points(conn: &mut Conn, owner: &str, ids: &[String]) -> QueryResult<Vec<(String, Point)>> {
+    let mut rows: Vec<(String, String, String, Level)> = alarms::table
+        .filter(alarms::id.eq_any(ids).and(alarms::organization_id.eq(owner)))
+        .select((alarms::id, alarms::deployment_id, alarms::rule, alarms::level))
+        .load(conn)?;
+    let own: Vec<(String, String, EquipmentKind, Level)> = equipment_alarms::table
+        .filter(equipment_alarms::id.eq_any(ids).and(equipment_alarms::organization_id.eq(owner)))
+        .select((equipment_alarms::id, equipment_alarms::subject, equipment_alarms::kind, equipment_alarms::level))
+        .load(conn)?;
+    rows.extend(own.into_iter().map(|(id, subject, kind, level)| (id, subject, kind.as_str().to_owned(), level)));
+    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(rows.into_iter().map(|(id, subject, rule, level)| (id, Point { subject, rule, level })).collect())
 }
 
 /// One alarm of the platform.

@@ -11,7 +11,7 @@ use super::once::{Asked, Nothing, answer, once};
 use super::{Both, Listed, Made, words};
 use crate::alarm_management::board::{self, Entry, Origin};
 use crate::alarm_management::model::{Act, ActRow, AlarmState, Cursor, Filter, Show, Verdict};
-use crate::alarm_management::service::act_in;
+use crate::alarm_management::service::{Acknowledged, acknowledge_all_in, act_in};
 use crate::alarm_management::span::Span;
 use crate::audit::Change;
 use crate::base::app::App;
@@ -33,6 +33,7 @@ const PAGE: i64 = 50;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/api/v1/alarms", web::get().to(list))
+        .route("/api/v1/alarms/acknowledge", web::post().to(acknowledge_chosen))
         .route("/api/v1/alarms/{id}", web::get().to(show))
         .route("/api/v1/alarms/{id}/acknowledge", web::post().to(acknowledge))
         .route("/api/v1/alarms/{id}/judge", web::post().to(judge))
@@ -325,6 +326,39 @@ async fn act(app: &App, actor: &Actor, id: Path<String>, key: Option<Key>, act: 
         answer(StatusCode::OK, &Made { id: id.clone() })
     };
     once(app, actor, act.action(), key, change).await
+}
+
+/// Warnings and notices, and a note to the answer.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Chosen {
+    /// One to fifty ids.
+    #[schema(min_items = 1, max_items = 50)]
+    pub ids: Vec<String>,
+    /// At most 500 characters.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// What became of the alarms.
+#[derive(Serialize, ToSchema)]
+pub struct ChosenAnswered {
+    /// How many are acknowledged now.
+    pub acknowledged: usize,
+    /// How many somebody had answered before.
+    pub answered_before: usize,
+}
+
+/// Acknowledges some warnings and notices, all or none, in the name of the person whose token it is
+#[utoipa::path(post, path = "/api/v1/alarms/acknowledge", tag = "alarms", request_body = Chosen,
+    responses((status = 200, description = "They are acknowledged", body = ChosenAnswered)))]
+pub(super) async fn acknowledge_chosen(app: Data<App>, actor: Actor, asked: Asked<Chosen>) -> ApiResult {
+    let Chosen { ids, note } = asked.input;
+    let change = move |c: &mut Change<'_>| -> Result<_> {
+        let Acknowledged { done, before } = acknowledge_all_in(c, &ids, &note)?;
+        answer(StatusCode::OK, &ChosenAnswered { acknowledged: done, answered_before: before })
+    };
+    once(&app, &actor, Act::Acknowledge.action(), asked.key, change).await
 }
 
 /// Acknowledges an alarm, in the name of the person whose token it is
