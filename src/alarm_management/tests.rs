@@ -27,6 +27,7 @@ use crate::testing::{self, drain_jobs, each_backend};
 
 mod history;
 mod together;
+mod waiting;
 
 struct Desk {
     shop: Shop,

@@ -105,7 +105,7 @@ async fn warnings_are_acknowledged_together_and_critical_ones_by_themselves() {
         for (who, code) in [(&approver, "not-permitted"), (&stranger, "alarm"), (&Actor::System, "sign-in-required")] {
             assert_eq!(all(who, &ids).await.unwrap_err().code, code);
         }
-        let with = |more: &str| [ids.as_slice(), &[more.to_owned()]].concat();
+        let with = |more: &str| ids.iter().cloned().chain([more.to_owned()]).collect::<Vec<_>>();
         for (more, code) in
             [(fire.as_str(), "alarm-critical"), ("alm_none", "alarm"), ("\0", "alarm"), ("", "alarm"), ("a' or 1=1", "alarm")]
         {
@@ -120,7 +120,7 @@ async fn warnings_are_acknowledged_together_and_critical_ones_by_themselves() {
 
         // One has an answer already; one is named twice.
         act(&app, operator, &ids[0], Act::Acknowledge, "").await.unwrap();
-        let chosen = [ids.as_slice(), &ids, &[word.clone()]].concat();
+        let chosen: Vec<String> = ids.iter().chain(&ids).chain([&word]).cloned().collect();
         assert_eq!(all(&member, &chosen).await.unwrap(), Acknowledged { done: 2, before: 1 });
         assert_eq!(all(&member, &chosen).await.unwrap(), Acknowledged { done: 0, before: 3 });
         let (entry, acts) = board::detail(&app, operator, ids[1].clone()).await.unwrap();

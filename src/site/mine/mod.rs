@@ -12,6 +12,7 @@ pub mod orders;
 pub mod plots;
 pub mod sites;
 pub mod today;
+mod waiting;
 pub mod webhooks;
 
 /// Routes of all these pages.
