@@ -140,6 +140,10 @@ duty-figures-busiest = Busiest rules
 duty-figures-chattering-list = Chattering rules (three within a minute or more)
 duty-figures-count = Alarms
 duty-figures-share = Share
+duty-precision = Precision
+duty-precision-title = How often the app was right
+duty-precision-text = Real alarms among real and false ones, by the verdicts given at this mine in the last { $weeks } weeks, by version and week. Weeks with fewer than { $least } verdicts are not shown.
+duty-precision-week = Week from
 
 duty-calling = Alarms that call
 duty-calling-note = { $n } of them critical

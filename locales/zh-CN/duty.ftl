@@ -140,6 +140,10 @@ duty-figures-busiest = 告警最多的规则
 duty-figures-chattering-list = 抖动的规则（一分钟内 3 条以上）
 duty-figures-count = 条数
 duty-figures-share = 占比
+duty-precision = 准确率
+duty-precision-title = 应用报得准不准
+duty-precision-text = 最近 { $weeks } 周本矿给出的结论中，属实占属实与误报之和的比例，按版本和周统计。不足 { $least } 个结论的周不显示。
+duty-precision-week = 周（起）
 
 duty-calling = 待处理告警
 duty-calling-note = 其中严重 { $n } 条

@@ -10,6 +10,7 @@ pub mod equipment;
 pub mod figures;
 pub mod flood;
 pub mod model;
+pub mod precision;
 pub mod presence;
 pub mod service;
 pub mod span;

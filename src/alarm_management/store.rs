@@ -1,15 +1,17 @@
 //! Queries of answers, suppressions and alarms. Alarms of apps are read beside their answers, since the two together are a queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 
 use super::figures::Raised;
 use super::model::{ActRow, Cursor, EquipmentAlarm, EquipmentKind, Filter, Point, Response, Suppression, SuppressionKind, Verdict};
+use super::precision::Judged;
 use super::presence::present;
 use crate::base::db::schema::{
-    alarm_acts, alarm_responses, alarm_suppressions, alarms, apps, deployments, equipment_alarms, licenses, nodes, organizations, sites,
+    alarm_acts, alarm_responses, alarm_suppressions, alarms, apps, deployments, equipment_alarms, licenses, nodes, organizations, releases,
+    sites,
 };
 use crate::base::db::{Conn, Timestamp};
 use crate::base::i18n::Names;
@@ -546,6 +548,29 @@ pub fn raised(conn: &mut Conn, owner: &str, since: Timestamp, limit: i64) -> Que
     let mut all: Vec<Raised> = of_apps.into_iter().chain(own).map(raised).collect();
     all.sort_by_key(|alarm| alarm.at);
     Ok(newest(all, limit))
+}
+
+/// Verdicts on an app's alarms at an organisation since a moment, but for tests: version, time, verdict. Of more than `limit` the newest.
+pub fn judged(conn: &mut Conn, owner: &str, app_id: &str, since: Timestamp, limit: i64) -> QueryResult<Vec<Judged>> {
+    let rows: Vec<(String, Timestamp, Option<Verdict>)> = alarms::table
+        .inner_join(deployments::table.on(deployments::id.eq(alarms::deployment_id)))
+        .inner_join(alarm_responses::table.on(alarm_responses::alarm_id.eq(alarms::id)))
+        .filter(alarms::organization_id.eq(owner).and(alarms::raised_at.ge(since)))
+        .filter(deployments::app_id.eq(app_id))
+        .filter(alarm_responses::verdict.eq(Verdict::Real).or(alarm_responses::verdict.eq(Verdict::False)))
+        .order(alarms::raised_at.desc())
+        .limit(limit)
+        .select((alarms::release_digest, alarms::raised_at, alarm_responses::verdict))
+        .load(conn)?;
+    let digests: BTreeSet<String> = rows.iter().map(|(digest, ..)| digest.clone()).collect();
+    let versions: BTreeMap<String, String> = releases::table
+        .filter(releases::app_id.eq(app_id).and(releases::digest.eq_any(Vec::from_iter(digests))))
+        .select((releases::digest, releases::version))
+        .load::<(String, String)>(conn)?
+        .into_iter()
+        .collect();
+    let named = |(digest, at, verdict): &(String, Timestamp, Option<Verdict>)| Some((versions.get(digest)?.clone(), *at, (*verdict)?));
+    Ok(rows.iter().filter_map(named).collect())
 }
 
 /// Alarms that were raised before a moment and that nobody has acknowledged, at most so many; without notices.

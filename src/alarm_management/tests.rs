@@ -26,6 +26,7 @@ use crate::testing::shop::{Shop, license, shop};
 use crate::testing::{self, drain_jobs, each_backend};
 
 mod history;
+mod precision;
 mod together;
 mod waiting;
 

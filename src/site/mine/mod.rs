@@ -10,6 +10,7 @@ pub mod licenses;
 pub mod nodes;
 pub mod orders;
 pub mod plots;
+mod precision;
 pub mod sites;
 pub mod today;
 mod waiting;
