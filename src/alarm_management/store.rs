@@ -208,7 +208,7 @@ pub fn of_equipment(
         query = query.filter(equipment_alarms::subject.eq_any(subjects));
     }
     if let Some(at) = &filter.place {
-        let Ok(kind) = at.rule.parse::<EquipmentKind>() else { return Ok(Vec::new()) };
+        let Some(kind) = at.rule.parse::<EquipmentKind>().ok().filter(|_| at.source.is_empty()) else { return Ok(Vec::new()) };
         query = query.filter(equipment_alarms::subject.eq(at.subject.clone()));
         query = query.filter(equipment_alarms::kind.eq(kind));
     }
