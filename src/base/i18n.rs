@@ -189,7 +189,8 @@ pub fn local_offset() -> FixedOffset {
 /// digits, for SQLite compares times as texts.
 pub fn begin_of_day(text: &str, later: i64) -> Option<Timestamp> {
     let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|day| text.len() == 10 && (1970..=9998).contains(&day.year()))?;
-    let local = day.checked_add_signed(TimeDelta::try_days(later)?)?.and_time(NaiveTime::MIN).and_local_timezone(local_offset()).single()?;
+    let local =
+        day.checked_add_signed(TimeDelta::try_days(later)?)?.and_time(NaiveTime::MIN).and_local_timezone(local_offset()).single()?;
     Some(Timestamp::new(local.to_utc()))
 }
 

@@ -152,7 +152,7 @@ async fn a_form_and_a_program_acknowledge_what_they_name() {
         }
         assert_eq!((post("").await, post("ids=&ids=,,,").await), (303, 303), "back with the reason");
         assert_eq!(post("ids=alm_none").await, 404);
-        assert_eq!(post(&format!("ids={}", vec![ids[3].as_str(); 51].join(","))).await, 303);
+        assert_eq!(post(&format!("ids={}", [ids[3].as_str(); 51].join(","))).await, 303);
         assert!(board::detail(&app, operator, ids[3].clone()).await.unwrap().0.response.is_none());
 
         let call = async |body: Value| testing::page(&app, operator, Method::POST, "/api/v1/alarms/acknowledge", &body.to_string()).await;

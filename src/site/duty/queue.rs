@@ -23,8 +23,8 @@ pub struct Line {
 
 impl Line {
     pub fn of(page: &Page, group: &Group, wanted: &Wanted) -> Self {
-        let acknowledged = |entry: &&Entry| entry.calls() && entry.level != Level::Critical;
-        let ids: Vec<&str> = group.members().filter(acknowledged).take(MOST_AT_ONCE).map(|entry| entry.id.as_str()).collect();
+        let can_be_chosen = |entry: &&Entry| entry.calls() && entry.level != Level::Critical;
+        let ids: Vec<&str> = group.members().filter(can_be_chosen).take(MOST_AT_ONCE).map(|entry| entry.id.as_str()).collect();
         Self {
             row: Row::of(page, &group.newest),
             group: (group.count() > 1).then(|| (group.count(), wanted.at(&group.newest.rule_at()))),
