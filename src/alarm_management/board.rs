@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::model::{
-    ActRow, AlarmState, Cursor, EquipmentAlarm, EquipmentKind, Filter, Response, Show, Suppression, SuppressionKind, flood_since,
+    ActRow, AlarmState, Cursor, EquipmentAlarm, EquipmentKind, Filter, Response, RuleAt, Show, Suppression, SuppressionKind, flood_since,
     split_subject,
 };
 use super::presence::Presence;
@@ -72,6 +72,16 @@ impl Entry {
             Origin::App(line) => (&line.alarm.deployment_id, &line.alarm.rule),
             Origin::Equipment(line) => (&line.alarm.subject, line.alarm.kind.as_str()),
         }
+    }
+
+    /// Its point, with the camera or sensor of an app's alarm.
+    pub fn rule_at(&self) -> RuleAt {
+        let (subject, rule) = self.point();
+        let source = match &self.origin {
+            Origin::App(line) => line.alarm.source.clone(),
+            Origin::Equipment(_) => String::new(),
+        };
+        RuleAt { subject: subject.to_owned(), rule: rule.to_owned(), source }
     }
 
     /// Whether nobody has acknowledged it yet.

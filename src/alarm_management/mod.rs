@@ -8,9 +8,12 @@
 pub mod board;
 pub mod equipment;
 pub mod figures;
+pub mod flood;
 pub mod model;
+pub mod precision;
 pub mod presence;
 pub mod service;
+pub mod span;
 mod store;
 pub mod upkeep;
 pub mod wall;

@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use crate::base::auth::policy::Action;
 use crate::base::db::{Timestamp, schema};
 use crate::base::error::{Error, Faults, Result};
+use crate::base::ids;
 use crate::telemetry::model::Level;
 
 /// Longest shelf: one shift (ISA-18.2 leaves the time to the site; a shift is what one person can remember).
@@ -257,6 +258,15 @@ pub struct EquipmentAlarm {
     pub ended_at: Option<Timestamp>,
 }
 
+/// A rule at a subject and, of an app's alarm, at a camera or sensor.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleAt {
+    pub subject: String,
+    pub rule: String,
+    /// Empty where the node was told of none, and of the platform's alarms.
+    pub source: String,
+}
+
 /// Which alarms of a desk are asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -265,6 +275,7 @@ pub struct Filter {
     pub site_id: Option<String>,
     pub app_id: Option<String>,
     pub deployment_id: Option<String>,
+    pub place: Option<RuleAt>,
     pub verdict: Option<Verdict>,
     /// From this moment on, and before that one, by the time at which they were raised.
     pub from: Option<Timestamp>,
@@ -298,8 +309,7 @@ impl Cursor {
     /// # Errors
     /// `query-malformed`: no id looks like that.
     pub fn behind(band: usize, id: &str) -> Result<Self> {
-        let sound = id.len() <= 60 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if sound { Ok(Self { band, id: id.to_owned() }) } else { Err(Error::invalid("query-malformed")) }
+        if ids::is_sound(id) { Ok(Self { band, id: id.to_owned() }) } else { Err(Error::invalid("query-malformed")) }
     }
 }
 

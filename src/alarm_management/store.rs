@@ -10,10 +10,11 @@ use super::model::{
     ActRow, Cursor, EquipmentAlarm, EquipmentKind, Filter, Point, Response, Suppression, SuppressionKind, Verdict, source_subject,
     split_subject,
 };
+use super::precision::Judged;
 use super::presence::present_since;
 use crate::base::db::schema::{
     alarm_acts, alarm_responses, alarm_suppressions, alarms, apps, deployments, equipment_alarms, licenses, node_sources, nodes,
-    organizations, sites,
+    organizations, releases, sites,
 };
 use crate::base::db::{Conn, Timestamp};
 use crate::base::i18n::Names;
@@ -117,6 +118,11 @@ pub fn of_apps(
     }
     if let Some(id) = &filter.deployment_id {
         query = query.filter(alarms::deployment_id.eq(id.clone()));
+    }
+    if let Some(at) = &filter.place {
+        query = query.filter(alarms::deployment_id.eq(at.subject.clone()));
+        query = query.filter(alarms::rule.eq(at.rule.clone()));
+        query = query.filter(alarms::source.eq(at.source.clone()));
     }
     if let Some(from) = filter.from {
         query = query.filter(alarms::raised_at.ge(from));
@@ -230,6 +236,11 @@ pub fn of_equipment(
     if let Some(subjects) = subjects(conn, owner, filter)? {
         query = query.filter(equipment_alarms::subject.eq_any(subjects));
     }
+    if let Some(at) = &filter.place {
+        let Some(kind) = at.rule.parse::<EquipmentKind>().ok().filter(|_| at.source.is_empty()) else { return Ok(Vec::new()) };
+        query = query.filter(equipment_alarms::subject.eq(at.subject.clone()));
+        query = query.filter(equipment_alarms::kind.eq(kind));
+    }
     if let Some(from) = filter.from {
         query = query.filter(equipment_alarms::began_at.ge(from));
     }
@@ -259,6 +270,21 @@ pub fn point(conn: &mut Conn, owner: &str, id: &str) -> QueryResult<Option<Point
     }
     let own = equipment_alarm(conn, owner, id)?;
     Ok(own.map(|alarm| Point { subject: alarm.subject, rule: alarm.kind.as_str().to_owned(), level: alarm.level }))
+}
+
+/// Alarms of an organisation among some ids, in the order of these: id and point, each with the level of the alarm itself.
+pub fn points(conn: &mut Conn, owner: &str, ids: &[String]) -> QueryResult<Vec<(String, Point)>> {
+    let mut rows: Vec<(String, String, String, Level)> = alarms::table
+        .filter(alarms::id.eq_any(ids).and(alarms::organization_id.eq(owner)))
+        .select((alarms::id, alarms::deployment_id, alarms::rule, alarms::level))
+        .load(conn)?;
+    let own: Vec<(String, String, EquipmentKind, Level)> = equipment_alarms::table
+        .filter(equipment_alarms::id.eq_any(ids).and(equipment_alarms::organization_id.eq(owner)))
+        .select((equipment_alarms::id, equipment_alarms::subject, equipment_alarms::kind, equipment_alarms::level))
+        .load(conn)?;
+    rows.extend(own.into_iter().map(|(id, subject, kind, level)| (id, subject, kind.as_str().to_owned(), level)));
+    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(rows.into_iter().map(|(id, subject, rule, level)| (id, Point { subject, rule, level })).collect())
 }
 
 /// One alarm of the platform.
@@ -579,6 +605,29 @@ pub fn raised(conn: &mut Conn, owner: &str, since: Timestamp, limit: i64) -> Que
     let mut all: Vec<Raised> = of_apps.into_iter().chain(own).map(raised).collect();
     all.sort_by_key(|alarm| alarm.at);
     Ok(newest(all, limit))
+}
+
+/// Verdicts on an app's alarms at an organisation since a moment, but for tests: version, time, verdict. Of more than `limit` the newest.
+pub fn judged(conn: &mut Conn, owner: &str, app_id: &str, since: Timestamp, limit: i64) -> QueryResult<Vec<Judged>> {
+    let rows: Vec<(String, Timestamp, Option<Verdict>)> = alarms::table
+        .inner_join(deployments::table.on(deployments::id.eq(alarms::deployment_id)))
+        .inner_join(alarm_responses::table.on(alarm_responses::alarm_id.eq(alarms::id)))
+        .filter(alarms::organization_id.eq(owner).and(alarms::raised_at.ge(since)))
+        .filter(deployments::app_id.eq(app_id))
+        .filter(alarm_responses::verdict.eq(Verdict::Real).or(alarm_responses::verdict.eq(Verdict::False)))
+        .order(alarms::raised_at.desc())
+        .limit(limit)
+        .select((alarms::release_digest, alarms::raised_at, alarm_responses::verdict))
+        .load(conn)?;
+    let digests: BTreeSet<String> = rows.iter().map(|(digest, ..)| digest.clone()).collect();
+    let versions: BTreeMap<String, String> = releases::table
+        .filter(releases::app_id.eq(app_id).and(releases::digest.eq_any(Vec::from_iter(digests))))
+        .select((releases::digest, releases::version))
+        .load::<(String, String)>(conn)?
+        .into_iter()
+        .collect();
+    let named = |(digest, at, verdict): &(String, Timestamp, Option<Verdict>)| Some((versions.get(digest)?.clone(), *at, (*verdict)?));
+    Ok(rows.iter().filter_map(named).collect())
 }
 
 /// Alarms that were raised before a moment and that nobody has acknowledged, at most so many; without notices.

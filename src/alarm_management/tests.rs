@@ -25,6 +25,11 @@ use crate::telemetry::taking::take;
 use crate::testing::shop::{Shop, license, shop};
 use crate::testing::{self, drain_jobs, each_backend};
 
+mod history;
+mod precision;
+mod together;
+mod waiting;
+
 struct Desk {
     shop: Shop,
     node: Actor,

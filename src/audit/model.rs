@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta};
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::base::auth::{Actor, OrgKind};
 use crate::base::db::{Timestamp, Touched};
+use crate::base::i18n::begin_of_day;
 
 /// The `previous_hash` of the first record.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -301,12 +302,7 @@ impl Filter {
 
     /// Begin of the first day and end of the last. A text that is no date does not narrow.
     pub fn span(&self) -> (Option<Timestamp>, Option<Timestamp>) {
-        let begin = |text: &str, days: i64| {
-            let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.checked_add_signed(TimeDelta::days(days))?;
-            let local = day.and_time(NaiveTime::MIN).and_local_timezone(crate::base::i18n::local_offset()).single()?;
-            Some(Timestamp::new(local.to_utc()))
-        };
-        (begin(&self.from, 0), begin(&self.to, 1))
+        (begin_of_day(&self.from, 0), begin_of_day(&self.to, 1))
     }
 
     /// Whether anything narrows.

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use chrono::{FixedOffset, TimeDelta};
+use chrono::{Datelike as _, FixedOffset, NaiveDate, NaiveTime, TimeDelta};
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 use rust_embed::RustEmbed;
@@ -183,6 +183,15 @@ fn group(n: u64) -> String {
 /// China Standard Time (UTC+8): the platform's time zone.
 pub fn local_offset() -> FixedOffset {
     FixedOffset::east_opt(8 * 3600).unwrap_or_else(|| chrono::Offset::fix(&chrono::Utc))
+}
+
+/// Begin of a day in the platform's time zone, as forms send it (`2026-11-27`), so many days later; none where that is no day. Years have four
+/// digits, for SQLite compares times as texts.
+pub fn begin_of_day(text: &str, later: i64) -> Option<Timestamp> {
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|day| text.len() == 10 && (1970..=9998).contains(&day.year()))?;
+    let local =
+        day.checked_add_signed(TimeDelta::try_days(later)?)?.and_time(NaiveTime::MIN).and_local_timezone(local_offset()).single()?;
+    Some(Timestamp::new(local.to_utc()))
 }
 
 struct Texts {

@@ -12,6 +12,11 @@ pub fn new(prefix: &str) -> String {
     format!("{prefix}_{}", uuid::Uuid::now_v7().simple())
 }
 
+/// Whether a text that somebody sent can be an id at all.
+pub fn is_sound(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 60 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
 /// The next number of a counter, 1 at first. Holds the counter until the transaction ends, so that no number is left out.
 pub fn number(conn: &mut Conn, counter: &str) -> Result<i64> {
     Ok(dialect::count_up(conn, counter)?)

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use diesel::dsl::{count_star, exists, max};
 use diesel::prelude::*;
 
-use crate::base::db::schema::{activations, deployment_events, deployments, nodes, orders, releases, sites};
+use crate::base::db::schema::{activations, deployment_events, deployments, licenses, nodes, orders, releases, sites};
 use crate::base::db::{Conn, Timestamp, dialect};
 use crate::fleet::model::{Deployment, DeploymentEvent, DeploymentRow, DeploymentState, ReleaseInfo, ReleaseName, Seat, Site, up_between};
+use crate::license::model::License;
 use crate::release::model::ReleaseState;
 
 mod node;
@@ -49,6 +50,18 @@ pub fn release(conn: &mut Conn, id: &str) -> QueryResult<ReleaseInfo> {
 /// Published releases of apps, of each stable ones first, then the newest first, at most so many.
 pub fn published(conn: &mut Conn, app_ids: &[String]) -> QueryResult<Vec<ReleaseName>> {
     dialect::newest_releases(conn, ReleaseState::Published.as_str(), app_ids, VERSIONS)
+}
+
+/// Versions that an organisation wants to run, at most so many: app, version, and the licence that says which may follow.
+pub fn wanted_versions(conn: &mut Conn, organization_id: &str, limit: i64) -> QueryResult<Vec<(String, String, License)>> {
+    deployments::table
+        .inner_join(releases::table.on(releases::id.eq(deployments::release_id)))
+        .inner_join(licenses::table.on(licenses::id.eq(deployments::license_id)))
+        .filter(deployments::organization_id.eq(organization_id).and(deployments::wanted.eq(true)))
+        .order(deployments::id)
+        .limit(limit)
+        .select((deployments::app_id, releases::version, License::as_select()))
+        .load(conn)
 }
 
 /// Numbers of orders, by id.

@@ -22,6 +22,7 @@ use crate::base::ids;
 use crate::catalog::model::{AppRow, ListingState, PlanKind, PricePlan, parse_yuan};
 use crate::license::model::IssueInput;
 use crate::trade::model::{Balance, Event, Order, OrderLine, OrderState, Payment, PlaceOrder, Search};
+pub use crate::trade::store::count_open;
 use crate::trade::{model, store};
 use crate::webhook::model::{Event as Told, EventKind};
 use crate::{account, audit, catalog, license, release, webhook};

@@ -94,25 +94,56 @@ function step(by) {
   if (next) next.click();
 }
 
+// What is chosen stays so while the list is renewed, and stays what it was: an alarm that has joined a row since was not seen when it was chosen.
+const chosen = new Map();
+const placeOf = (box) => box.closest(".board-row").querySelector(".board-more a")?.getAttribute("href") ?? box.value;
+
+function count() {
+  const button = document.querySelector("[data-chosen]"), n = [...chosen.values()].reduce((sum, { n }) => sum + n, 0);
+  if (button) button.querySelector("span").textContent = n ? button.dataset.chosen.replace("{n}", n) : button.dataset.none;
+}
+
+function choose(box) {
+  if (box.checked) chosen.set(placeOf(box), { ids: box.value, n: Number(box.dataset.choose) });
+  else chosen.delete(placeOf(box));
+  count();
+}
+
+function chooseAgain() {
+  const boxes = new Map([...document.querySelectorAll("[data-choose]")].map((box) => [placeOf(box), box]));
+  for (const [place, { ids, n }] of chosen) {
+    const box = boxes.get(place);
+    if (!box) { chosen.delete(place); continue; }
+    box.checked = true;
+    box.value = ids;
+    box.dataset.choose = n;
+  }
+  count();
+}
+
+document.addEventListener("change", ({ target }) => { if (target.matches("[data-choose]")) choose(target); });
+
 const KEYS = {
   ArrowDown: () => step(1), j: () => step(1), ArrowUp: () => step(-1), k: () => step(-1),
   a: () => document.querySelector('[data-key="a"]')?.click(),
   f: () => document.querySelector('[data-key="f"]')?.click(),
   s: () => document.querySelector('[data-key-focus="s"]')?.focus(),
+  x: () => document.querySelector(".board-row:has(> a[aria-current]) [data-choose]")?.click(),
+  b: () => { if (chosen.size) document.querySelector('[data-key="b"]')?.click(); },
   m: () => { mutedUntil = steady() + MUTE; show(); },
 };
 document.addEventListener("keydown", (event) => {
   wake();
   const { target, key } = event;
   if (!usesKeys || event.ctrlKey || event.metaKey || event.altKey || event.repeat || document.querySelector("dialog[open]")) return;
-  if (target.closest("input, textarea, select, summary, [contenteditable]")) return;
+  if (target.closest("input:not([data-choose]), textarea, select, summary, [contenteditable]")) return;
   const act = KEYS[key.length === 1 ? key.toLowerCase() : key];
   if (!act) return;
   event.preventDefault();
   act();
 });
 
-document.addEventListener("live:refreshed", look);
+document.addEventListener("live:refreshed", () => { chooseAgain(); look(); });
 setInterval(() => { look(); show(); }, 1000);
 wake();
 look();

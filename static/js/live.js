@@ -1,6 +1,7 @@
 // Live fragments. [data-live] names topics of the server's events: each event fetches data-refresh and puts it into the element.
 // [data-poll] (seconds) fetches without events. Where the answer has another data-reload-on than the fragment, or no such fragment at all, the
-// page around it is out of date too and is loaded anew. A fragment in which somebody types is left alone until they are done.
+// page around it is out of date too and is loaded anew. A fragment in which somebody types is left alone until they are done,
+// but for fields with data-kept, which the page's own script keeps.
 // X-Refresh says that nobody has asked: a page left open keeps no session alive.
 import { changed, reader, reload, standing } from "./page.js";
 import { steady } from "./steady.js";
@@ -30,7 +31,7 @@ function altered(field) {
 // A question of the page (confirm.js) may be about a form in the fragment.
 function held(element) {
   if (document.querySelector("dialog[open]")) return true;
-  return [...element.querySelectorAll("input:not([type=hidden]), textarea, select")].some((field) => field === document.activeElement || altered(field));
+  return [...element.querySelectorAll("input:not([type=hidden]), textarea, select")].some((field) => field.dataset.kept === undefined && (field === document.activeElement || altered(field)));
 }
 
 async function refresh(element) {

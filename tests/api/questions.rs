@@ -3,7 +3,7 @@
 use crate::sources;
 
 /// Forms without a question, by template and address, and why they need none.
-const UNDONE: [(&str, &str, &str); 47] = [
+const UNDONE: [(&str, &str, &str); 48] = [
     ("account/account.html", "/account/sessions/revoke", "one signs in again"),
     ("account/address.html", "/account/address", "is changed back"),
     ("account/address.html", "/account/address/proof", "sends a mail"),
@@ -37,6 +37,7 @@ const UNDONE: [(&str, &str, &str); 47] = [
     ("parts/webhook.html", "{{ row.href }}/test", "means nothing to its receiver"),
     ("parts/webhooks.html", "{{ base }}", "a webhook is removed"),
     ("vendor/app.html", "/vendor/apps/{{ app.slug }}/visibility", "an app that is shown is hidden again"),
+    ("duty/board.html", "/duty/board/acknowledge", "what is urgent asks nothing; the verdict of each can be changed"),
     ("duty/board.html", "/duty/board/{{ r.id }}/acknowledge", "what is urgent asks nothing; the verdict of it can be changed"),
     ("duty/board.html", "/duty/board/{{ r.id }}/shelve", "is unshelved, and ends by itself"),
     ("duty/board.html", "/duty/board/{{ r.id }}/unshelve", "is shelved again"),

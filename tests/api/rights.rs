@@ -191,6 +191,7 @@ async fn forms_by_role() {
             let email = format!("{name}@new.test");
             let fields = [
                 ("id", "none-such"),
+                ("ids", "none-such"),
                 ("organization", "none-such"),
                 ("license", "none-such"),
                 ("release", "none-such"),
@@ -253,6 +254,7 @@ async fn calls_by_role() {
                     "/api/v1/sites" => serde_json::json!({"name": name}),
                     "/api/v1/nodes" => serde_json::json!({"site_id": site, "name": name}),
                     "/api/v1/cases/{id}/decision" => serde_json::json!({"decision": "approve"}),
+                    "/api/v1/alarms/acknowledge" => serde_json::json!({"ids": ["none-such"]}),
                     "/api/v1/alarms/{id}/judge" => serde_json::json!({"verdict": "real"}),
                     "/api/v1/alarms/{id}/shelve" => serde_json::json!({"minutes": 10, "reason": "because"}),
                     "/api/v1/alarms/{id}/take-out" => serde_json::json!({"reason": "because"}),

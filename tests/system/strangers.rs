@@ -135,6 +135,7 @@ fn attempts(their: &Theirs) -> Vec<Attempt<'_>> {
         ("/vendor/webhooks/{id}/on", format!("/vendor/webhooks/{}/on", their.token), vec![]),
         ("/vendor/webhooks/{id}/remove", format!("/vendor/webhooks/{}/remove", their.token), vec![]),
         // Alarms of the demo come by themselves, at a time of their own: an id that is none says the same as one of another's.
+        ("/duty/board/acknowledge", "/duty/board/acknowledge".into(), vec![("ids", &their.token)]),
         ("/duty/board/{id}/acknowledge", format!("/duty/board/{}/acknowledge", their.token), vec![]),
         ("/duty/board/{id}/judge", format!("/duty/board/{}/judge", their.token), vec![("verdict", "false")]),
         ("/duty/board/{id}/shelve", format!("/duty/board/{}/shelve", their.token), vec![("minutes", "5"), ("note", "because")]),

@@ -138,6 +138,19 @@ pub fn insert_seal(conn: &mut Conn, seal: &SealRow<'_>) -> QueryResult<usize> {
     .execute(conn)
 }
 
+/// Acknowledges an alarm that nobody has answered; 0 rows where somebody has.
+pub fn acknowledge_first(conn: &mut Conn, alarm_id: &str, organization_id: &str, by: &str, at: Timestamp) -> QueryResult<usize> {
+    sql_query(
+        "INSERT INTO alarm_responses (alarm_id, organization_id, acknowledged_by, acknowledged_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (alarm_id) DO NOTHING",
+    )
+    .bind::<Text, _>(alarm_id)
+    .bind::<Text, _>(organization_id)
+    .bind::<Text, _>(by)
+    .bind::<diesel::sql_types::Timestamp, _>(at)
+    .execute(conn)
+}
+
 /// The next number of a counter, 1 at first. Holds the counter until the transaction ends, so that no number is left out.
 pub fn count_up(conn: &mut Conn, name: &str) -> QueryResult<i64> {
     use diesel::prelude::*;

@@ -20,7 +20,7 @@ use crate::fleet::store;
 use crate::license::model::License;
 use crate::license::service as licenses;
 use crate::license::service::LicenseUse;
-use crate::release::model::{Deprecation, Recall};
+use crate::release::model::{Channel, Deprecation, Recall};
 use crate::webhook::model::{Event, EventKind};
 use crate::{audit, catalog, webhook};
 
@@ -263,6 +263,25 @@ fn lines(conn: &mut Conn, rows: Vec<DeploymentRow>) -> Result<Vec<DeploymentLine
 pub fn recalled(conn: &mut Conn, organization_id: &str, license_id: Option<&str>, limit: i64) -> Result<Vec<DeploymentLine>> {
     let rows = store::recalled_deployments(conn, organization_id, license_id, limit)?;
     lines(conn, rows)
+}
+
+/// Most deployments that are looked through for updates.
+const MOST_FOR_UPDATES: i64 = 2_000;
+
+/// How many of an operator's deployments could run a newer stable version that their licence covers. The caller has checked that the reader may
+/// see them.
+pub fn updates(conn: &mut Conn, organization_id: &str) -> Result<usize> {
+    let wanted = store::wanted_versions(conn, organization_id, MOST_FOR_UPDATES)?;
+    let apps: BTreeSet<String> = wanted.iter().map(|(app_id, ..)| app_id.clone()).collect();
+    let mut offered: BTreeMap<String, Vec<semver::Version>> = BTreeMap::new();
+    for release in store::published(conn, &Vec::from_iter(apps))?.into_iter().filter(|release| release.channel == Channel::Stable) {
+        offered.entry(release.app_id).or_default().extend(semver::Version::parse(&release.version).ok());
+    }
+    let has_newer = |(app_id, version, license): &&(String, String, License)| {
+        let Ok(runs) = semver::Version::parse(version) else { return false };
+        offered.get(app_id).is_some_and(|offered| offered.iter().any(|version| *version > runs && license.covers(version)))
+    };
+    Ok(wanted.iter().filter(has_newer).count())
 }
 
 /// The content of a deployment's page.

@@ -1,26 +1,31 @@
 //! /duty/board: what calls, the alarm that is looked at, and what a person does with it.
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Query, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
-use super::row::{Current, Row};
+use super::queue::Line;
+use super::row::Current;
 use crate::alarm_management::board::{self, PAGE, Summary, up_to};
-use crate::alarm_management::model::{Act, Cursor, Filter, Shift, Show, Verdict};
-use crate::alarm_management::service;
+use crate::alarm_management::model::{Act, Cursor, Filter, RuleAt, Shift, Show, Verdict};
+use crate::alarm_management::span::Span;
+use crate::alarm_management::{flood, service};
 use crate::base::app::App;
 use crate::base::auth::Actor;
 use crate::base::db::Timestamp;
 use crate::base::error::{Error, Kind};
-use crate::http::extract::Form;
-use crate::http::page::{Page, PageResult, local_path, see_other, see_other_with};
+use crate::base::ids;
+use crate::http::extract::{Form, FormPairs};
+use crate::http::page::{FormErrors, Page, PageResult, form_result, local_path, see_other, see_other_with};
 use crate::http::paging::paging;
 use crate::telemetry::model::Level;
 use crate::telemetry::pictures;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/duty/board", web::get().to(board))
+        .route("/duty/board/acknowledge", web::post().to(acknowledge_chosen))
         .route("/duty/board/{id}/acknowledge", web::post().to(acknowledge))
         .route("/duty/board/{id}/judge", web::post().to(judge))
         .route("/duty/board/{id}/shelve", web::post().to(shelve))
@@ -31,7 +36,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         .route("/mine/alarms", web::get().to(moved));
 }
 
-/// Which alarms a desk shows, as its address says it; words that are none count for nothing.
+/// Which alarms a desk shows, as its address says it; words that are none count for nothing, days that are none are told.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Wanted {
@@ -50,6 +55,18 @@ pub struct Wanted {
     /// `now`: the present shift, `last`: the one before.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub shift: String,
+    /// The rule at one place that a row of a flood stands for.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subject: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub rule: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// First and last day by the mine's time, `2026-11-27`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub from: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub to: String,
     /// The alarm that is looked at.
     #[serde(skip_serializing)]
     pub alarm: String,
@@ -64,26 +81,52 @@ impl Wanted {
     }
 
     /// What the board asks for.
-    pub fn filter(&self, now: Timestamp) -> Filter {
-        let id = |text: &str| {
-            Some(text.to_owned())
-                .filter(|id| !id.is_empty() && id.len() <= 60 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
-        };
+    ///
+    /// # Errors
+    /// Those of [`Span::of_days`].
+    pub fn filter(&self, now: Timestamp) -> Result<Filter, Error> {
+        let id = |text: &str| Some(text.to_owned()).filter(|id| ids::is_sound(id));
         let shift = match self.shift.as_str() {
             "now" => Some(Shift::at(now)),
             "last" => Some(Shift::at(now).before()),
             _ => None,
         };
-        Filter {
+        let shift = shift.map_or_else(Span::default, |shift| Span { from: Some(shift.from), to: Some(shift.to) });
+        let Span { from, to } = Span::of_days(&self.from, &self.to)?.within(shift);
+        Ok(Filter {
             show: self.show(),
             level: self.level.parse().ok(),
             site_id: id(&self.site),
             app_id: id(&self.app),
             deployment_id: id(&self.deployment),
+            place: self.place(),
             verdict: self.verdict.parse().ok(),
-            from: shift.map(|shift| shift.from),
-            to: shift.map(|shift| shift.to),
-        }
+            from,
+            to,
+        })
+    }
+
+    /// The one rule at one place that is looked at. No text of a database has a NUL.
+    pub fn place(&self) -> Option<RuleAt> {
+        let sound =
+            ids::is_sound(&self.subject) && [&self.rule, &self.source].iter().all(|text| text.len() <= 1000 && !text.contains('\0'));
+        sound.then(|| RuleAt { subject: self.subject.clone(), rule: self.rule.clone(), source: self.source.clone() })
+    }
+
+    /// The same choice, of one rule at one place.
+    pub fn at(&self, place: &RuleAt) -> String {
+        let RuleAt { subject, rule, source } = place.clone();
+        Self { subject, rule, source, ..self.clone() }.address("/duty/board")
+    }
+
+    /// The same choice, of all rules and places.
+    pub fn anywhere(&self) -> String {
+        Self { subject: String::new(), rule: String::new(), source: String::new(), ..self.clone() }.address("/duty/board")
+    }
+
+    /// Whether anything but the list is chosen.
+    pub fn narrows(&self) -> bool {
+        [&self.level, &self.site, &self.app, &self.shift, &self.verdict, &self.from, &self.to].iter().any(|word| !word.is_empty())
     }
 
     /// The address of a page with this choice.
@@ -109,12 +152,23 @@ async fn board(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Want
     let wanted = query.into_inner();
     let (page, now) = (Page::of(&req, "duty-board-title"), app.clock.now());
     let after: Option<Cursor> = if wanted.after.is_empty() { None } else { wanted.after.parse().ok() };
-    let address = wanted.address("/duty/board");
+    let filter = form_result(wanted.filter(now))?;
+    let errors = filter.as_ref().err().map(|e| FormErrors::of(&page, e)).unwrap_or_default();
+    let is_wrong = filter.is_err();
+    // What cannot be read goes into no address that is fetched by itself.
+    let sound = if is_wrong { Wanted { from: String::new(), to: String::new(), ..wanted.clone() } } else { wanted.clone() };
+    let address = sound.address("/duty/board");
     let join = if address.contains('?') { '&' } else { '?' };
     let place = after.as_ref().map(|after| format!("after={after}&")).unwrap_or_default();
-    let mut listed = board::list(&app, &actor, wanted.filter(now), after, PAGE + 1).await?;
+    let summary = board::summary(&app, &actor).await?;
+    let is_grouped = summary.flood_since.is_some() && wanted.show() == Show::Open && wanted.place().is_none();
+    let size = if is_grouped { flood::PAGE } else { PAGE };
+    let mut listed = match filter {
+        Ok(filter) => board::list(&app, &actor, filter, after, size + 1).await?,
+        Err(_) => Vec::new(),
+    };
     let at = Some(wanted.after.as_str()).filter(|after| !after.is_empty());
-    let (previous, next) = paging(&mut listed, PAGE, &address, "after", at, |(_, cursor)| cursor.to_string());
+    let (previous, next) = paging(&mut listed, size, &address, "after", at, |(_, cursor)| cursor.to_string());
     let first = listed.first().map(|(entry, _)| entry.id.clone());
     // Whoever looked at an alarm that is gone by age sees the first of the list.
     let chosen = if wanted.alarm.is_empty() { None } else { detail(&app, &actor, wanted.alarm.clone()).await? };
@@ -124,29 +178,32 @@ async fn board(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Want
         (None, None) => None,
     };
     let current = shown.map(|(entry, acts)| Current::of(&page, &entry, &acts));
-    let summary = board::summary(&app, &actor).await?;
-    let rows = listed.iter().map(|(entry, _)| Row::of(&page, entry)).collect();
+    let newest = newest_ringing(&listed);
+    let groups = if is_grouped { flood::grouped(listed) } else { flood::alone(listed) };
+    let lines = groups.iter().map(|group| Line::of(&page, group, &sound)).collect();
     let shift = Shift::at(now);
     let view = BoardPage {
-        is_live: wanted.after.is_empty(),
+        is_live: wanted.after.is_empty() && !is_wrong,
         here: current.as_ref().map_or_else(|| address.clone(), |current| format!("{address}{join}alarm={}", current.row.id)),
-        export: wanted.address("/duty/board/export"),
+        export: sound.address("/duty/board/export"),
         shift_word: page.tk("duty-shift-", shift.number),
         flood_since: summary.flood_since.map(|at| page.moment(&at)),
-        newest: newest_ringing(&listed),
+        newest,
         link: format!("{address}{join}{place}alarm="),
         critical: up_to(summary.critical),
         warning: up_to(summary.warning),
         address,
-        rows,
+        lines,
         current,
         summary,
         wanted,
         previous,
         next,
+        most_at_once: service::MOST_AT_ONCE,
+        errors,
         page,
     };
-    view.page.clone().render(&view)
+    view.page.clone().render_with(if is_wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }, &view)
 }
 
 async fn detail(
@@ -172,7 +229,7 @@ fn newest_ringing(listed: &board::Listed) -> Option<(String, Level)> {
 pub struct BoardPage {
     pub page: Page,
     pub wanted: Wanted,
-    pub rows: Vec<Row>,
+    pub lines: Vec<Line>,
     pub current: Option<Current>,
     pub summary: Summary,
     /// What calls, by level.
@@ -192,11 +249,15 @@ pub struct BoardPage {
     pub is_live: bool,
     pub previous: Option<String>,
     pub next: Option<String>,
+    /// Most alarms that are acknowledged at a time.
+    pub most_at_once: usize,
+    /// What is wrong with the days that were asked for.
+    pub errors: FormErrors,
 }
 
 impl BoardPage {
-    pub fn is_current(&self, id: &str) -> bool {
-        self.current.as_ref().is_some_and(|current| current.row.id == id)
+    pub fn is_current(&self, line: &Line) -> bool {
+        self.current.as_ref().is_some_and(|current| line.has(&current.row.id))
     }
 
     pub fn shows(&self, show: &Show) -> bool {
@@ -224,7 +285,27 @@ struct AnswerForm {
 impl AnswerForm {
     /// The address of the list to go back to.
     fn list(&self) -> String {
-        local_path(Some(self.back.as_str()).filter(|back| back.starts_with("/duty/board")), "/duty/board")
+        list(&self.back)
+    }
+}
+
+/// The address of a list that a form says it comes from.
+fn list(back: &str) -> String {
+    local_path(Some(back).filter(|back| back.starts_with("/duty/board")), "/duty/board")
+}
+
+/// Acknowledges the rows that were chosen; the value of a row of a flood holds the ids of its alarms with commas between.
+async fn acknowledge_chosen(app: Data<App>, actor: Actor, form: FormPairs) -> PageResult {
+    let back = list(form.get("back"));
+    let ids = form.all("ids").flat_map(|ids| ids.split(',')).filter(|id| !id.is_empty());
+    let chosen = ids.take(service::MOST_AT_ONCE + 1).map(str::to_owned).collect();
+    match service::acknowledge_all(&app, &actor, chosen, form.get("note")).await {
+        Ok(answer) => {
+            let key = if answer.before == 0 { "duty-chosen-done" } else { "duty-chosen-done-before" };
+            let (n, before) = (answer.done.to_string(), answer.before.to_string());
+            Ok(see_other_with(&back, "success", key, &[("n", n.as_str()), ("before", before.as_str())]))
+        }
+        Err(e) => refused(e, &back),
     }
 }
 
@@ -259,7 +340,7 @@ async fn fetch_picture(app: Data<App>, actor: Actor, id: Path<String>, form: For
     let back = form.0.list();
     match pictures::ask(&app, &actor, &id).await {
         Ok(()) => Ok(see_other(&at_alarm(&back, &id))),
-        Err(e) => refused(e, &back, &id),
+        Err(e) => refused(e, &at_alarm(&back, &id)),
     }
 }
 
@@ -268,7 +349,7 @@ async fn answer(app: &App, actor: &Actor, id: &str, act: Act, form: &AnswerForm)
     let back = form.list();
     match service::act(app, actor, id, act, &form.note).await {
         Ok(()) => Ok(see_other(&back)),
-        Err(e) => refused(e, &back, id),
+        Err(e) => refused(e, &at_alarm(&back, id)),
     }
 }
 
@@ -278,12 +359,12 @@ fn at_alarm(list: &str, id: &str) -> String {
     format!("{list}{join}alarm={id}")
 }
 
-/// Back to the alarm with the reason, where what is there is in the way.
-fn refused(e: Error, list: &str, id: &str) -> PageResult {
+/// Back to where the form was with the reason, where what is there is in the way.
+fn refused(e: Error, back: &str) -> PageResult {
     if !matches!(e.kind, Kind::Conflict | Kind::Invalid) {
         return Err(e.into());
     }
     let (code, args) = e.fields.first().map_or((e.code, &e.args), |field| (field.code, &field.args));
     let args: Vec<(&str, &str)> = args.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    Ok(see_other_with(&at_alarm(list, id), "warning", &format!("error-{code}"), &args))
+    Ok(see_other_with(back, "warning", &format!("error-{code}"), &args))
 }

@@ -24,7 +24,7 @@ const HEAD: &str = "id,raised_at,level,state,text,place,app,rule,acknowledged_by
 
 async fn export(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Wanted>) -> PageResult {
     policy::require(&actor, Action::ViewFleet)?;
-    let filter = Filter { show: Show::History, ..query.filter(app.clock.now()) };
+    let filter = Filter { show: Show::History, ..query.filter(app.clock.now())? };
     let export = Export { page: Page::of(&req, "duty-board-title"), app, actor, filter, next: Next::First };
     let body = stream::try_unfold(export, |mut export| async move {
         let portion = export.portion().await?;

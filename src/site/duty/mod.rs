@@ -8,6 +8,7 @@ pub mod figures;
 mod image;
 pub mod kiosk;
 mod picture;
+mod queue;
 pub mod report;
 mod row;
 pub mod wall;

@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, web};
 use app_package::license::Verdict;
 use askama::Template;
 
+use crate::alarm_management::precision::of_app;
 use crate::base::app::App;
 use crate::base::auth::policy::Action;
 use crate::base::auth::{Actor, policy};
@@ -18,6 +19,7 @@ use crate::http::page::{Ago, Page, PageResult, see_other_with};
 use crate::http::paging::{Before, paging};
 use crate::site::mine::deploy_parameters::ParameterField;
 use crate::site::mine::deploy_steps::{release_name, title};
+use crate::site::mine::precision::Precision;
 use crate::site::parts::card::required_zones;
 use crate::site::parts::chain::{self, ChainLink, Reader};
 use crate::site::parts::license::verdict_text;
@@ -45,8 +47,10 @@ async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: Query<Befor
 async fn detail(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
     let page = Page::of(&req, "fleet-deployment-title");
     let may_deploy = policy::require(&actor, Action::Deploy).is_ok();
-    let found = read(&app, actor, page.locale(), id.into_inner()).await?;
-    page.clone().render(&DeploymentPage::of(page, &found, may_deploy, app.clock.now()))
+    let found = read(&app, actor.clone(), page.locale(), id.into_inner()).await?;
+    let weeks = of_app(&app, &actor, &found.detail.line.deployment.app_id).await?;
+    let precision = Precision::of(&page, &weeks);
+    page.clone().render(&DeploymentPage::of(page, &found, precision, may_deploy, app.clock.now()))
 }
 
 async fn fragment(req: HttpRequest, app: Data<App>, actor: Actor, id: Path<String>) -> PageResult {
@@ -306,6 +310,8 @@ pub struct DeploymentPage {
     pub others: Vec<(String, String)>,
     /// What is shown and renewed.
     pub live: DeploymentLive,
+    /// How often the app was right at this mine.
+    pub precision: Option<Precision>,
     /// Whether the operator wants the app on the node.
     pub wanted: bool,
     /// Whether the reader may change it.
@@ -314,7 +320,7 @@ pub struct DeploymentPage {
 
 impl DeploymentPage {
     /// From the detail.
-    fn of(page: Page, found: &DeploymentView, may_deploy: bool, now: Timestamp) -> Self {
+    fn of(page: Page, found: &DeploymentView, precision: Option<Precision>, may_deploy: bool, now: Timestamp) -> Self {
         let detail = &found.detail;
         let d = &detail.line.deployment;
         let parameters = detail.release.manifest.parameters.iter().map(|p| {
@@ -338,6 +344,7 @@ impl DeploymentPage {
             recalled: detail.line.recall.as_ref().map(|r| (r.reason.clone(), page.date(&r.at))),
             others: detail.others.iter().map(|r| (r.id.clone(), release_name(&page, r))).collect(),
             live: DeploymentLive::of(&page, found, now),
+            precision,
             wanted: d.wanted,
             may_deploy,
             page,

@@ -10,8 +10,10 @@ pub mod licenses;
 pub mod nodes;
 pub mod orders;
 pub mod plots;
+mod precision;
 pub mod sites;
 pub mod today;
+mod waiting;
 pub mod webhooks;
 
 /// Routes of all these pages.

@@ -18,9 +18,10 @@ use crate::fleet::model::{DeploymentState, NodeState, heard_lately, shown_name};
 use crate::fleet::service::deployment::{self, DeploymentLine};
 use crate::http::page::{Ago, Page, PageResult};
 use crate::license::model::License;
+use crate::site::mine::waiting::{Duties, Waiting, waiting};
 use crate::site::parts::license::until;
 use crate::telemetry::model::Level;
-use crate::{fleet, license, telemetry};
+use crate::{fleet, license, telemetry, trade};
 
 /// Deployments of recalled versions that the overview lists.
 const MAX_RECALLED: i64 = 10;
@@ -111,6 +112,9 @@ impl RecalledItem {
 
 /// The part of the overview that is fetched anew after changes.
 pub struct Today {
+    /// What waits for the reader.
+    pub waits: Vec<Waiting>,
+    pub duties: Duties,
     pub sites: String,
     /// Nodes up.
     pub online: String,
@@ -167,10 +171,18 @@ impl Today {
             until: until(page, license),
             state: license.shown_state(now),
         });
+        let ending: Vec<EndingItem> = ending.collect();
         Self {
+            waits: waiting(page, overview, &ending),
+            duties: overview.duties,
             sites: page.count(&overview.sites),
             online: page.count(&overview.online),
-            nodes_note: page.t2("fleet-nodes-note", "offline", overview.offline, "waiting", overview.waiting),
+            // Those that are lost stand in the list of whoever may do something about it.
+            nodes_note: if overview.duties.nodes {
+                page.t1("fleet-nodes-waiting", "n", overview.waiting)
+            } else {
+                page.t2("fleet-nodes-note", "offline", overview.offline, "waiting", overview.waiting)
+            },
             running: page.count(&overview.running),
             running_note: {
                 let note = page.t2("fleet-running-note", "failed", overview.failed, "way", overview.under_way);
@@ -184,7 +196,7 @@ impl Today {
             empty: overview.sites == 0,
             alarms: alarms.collect(),
             shots: shots.collect(),
-            ending: ending.collect(),
+            ending,
             recalled: overview.recalled.iter().map(|line| RecalledItem::of(page, line)).collect(),
         }
     }
@@ -225,6 +237,12 @@ pub struct TodayFragment {
 /// The data of the operator's overview.
 #[derive(Debug, Clone)]
 pub struct Overview {
+    /// What the reader may do something about.
+    pub duties: Duties,
+    /// Orders that wait for the mine's payment.
+    pub orders: i64,
+    /// Deployments for which there is a newer version.
+    pub updates: usize,
     pub sites: i64,
     /// Nodes that are up.
     pub online: i64,
@@ -257,7 +275,7 @@ pub struct Overview {
 /// Reads the operator's overview.
 pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
     let owner = policy::require(actor, Action::ViewFleet)?.organization_id.clone();
-    let now = app.clock.now();
+    let (now, duties) = (app.clock.now(), Duties::of(actor));
     app.db
         .read(move |conn| {
             let sites = fleet::service::sites_of(conn, &owner)?.len();
@@ -290,6 +308,9 @@ pub async fn read_overview(app: &App, actor: &Actor) -> Result<Overview> {
             let used = fleet::service::licenses_in_use(conn, &ids)?;
             ending.retain(|(l, _)| !matches!(l.verdict_at(now), Verdict::Expired { grace_until: None }) || used.contains(&l.id));
             Ok(Overview {
+                duties,
+                orders: if duties.orders { trade::service::count_open(conn, &owner)? } else { 0 },
+                updates: if duties.updates { deployment::updates(conn, &owner)? } else { 0 },
                 sites: i64::try_from(sites).unwrap_or(i64::MAX),
                 online,
                 offline,

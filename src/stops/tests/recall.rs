@@ -118,7 +118,11 @@ async fn a_recall_takes_a_release_from_everybody_and_stops_nothing() {
         assert!(!page(&app, mine, Method::GET, "/apps/acme/belt", "").await.1.contains("/order?plan="));
 
         // A correction is offered, and taking it ends the notice.
+        let newer = "Apps with a newer version: 1";
+        assert!(!page(&app, mine, Method::GET, "/mine", "").await.1.contains(newer));
         publish(&app, &shop, "1.1.0").await;
+        let html = page(&app, mine, Method::GET, "/mine", "").await.1;
+        assert!(html.contains(newer), "{html}");
         let html = page(&app, mine, Method::GET, &format!("/mine/deployments/{deployment}"), "").await.1;
         assert!(html.contains("Update it to another version below") && html.contains("1.1.0"), "{html}");
         let html = page(&app, mine, Method::GET, "/apps/acme/belt", "").await.1;
@@ -142,6 +146,8 @@ async fn an_order_that_is_older_than_the_recall_is_delivered() {
         let moderator = testing::platform(&app, Role::Moderator).await;
         let order = PlaceOrder { plan_id: shop.listing.plans[&PlanKind::Perpetual].clone(), nodes: 1 };
         let order = trade::service::place(&app, &shop.operator, order).await.unwrap();
+        let html = page(&app, &shop.operator, Method::GET, "/mine", "").await.1;
+        assert!(html.contains("Orders that wait for payment: 1"), "{html}");
         act(&app, &moderator, Stop::RecallRelease, &shop.listing.release_id, WHY).await.unwrap();
         let receipt = trade::service::ReceiptInput {
             amount: "12800".into(),

@@ -3,9 +3,10 @@
 use super::{codes, sorted};
 use crate::alarm_management::model::Filter;
 use crate::alarm_management::model::{Act, Verdict};
-use crate::alarm_management::service::act;
+use crate::alarm_management::service::{acknowledge_all, act};
 use crate::alarm_management::{board, equipment};
-use crate::testing::{assert_intact, each_backend_racing, node, operator, race};
+use crate::fleet::service as fleet;
+use crate::testing::{assert_intact, csr, each_backend_racing, node, operator, race};
 use chrono::TimeDelta;
 
 #[tokio::test]
@@ -46,6 +47,38 @@ async fn of_many_who_acknowledge_one_does_and_of_many_shelves_one_is_made() {
         assert_eq!(sorted(shelved), (1, codes(&["alarm-suppressed"])));
         let (_, acts) = board::detail(&app, &owner, alarm).await.unwrap();
         assert_eq!(acts.len(), through + 1);
+        assert_intact(&app).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_many_desks_that_acknowledge_the_same_each_alarm_has_one_answer() {
+    each_backend_racing(|app| async move {
+        let owner = operator(&app, "north").await;
+        let site = fleet::create_site(&app, &owner, "East").await.unwrap();
+        for n in 0..3 {
+            let issued = fleet::create_node(&app, &owner, &site, &format!("belt {n}")).await.unwrap();
+            let enrolled = fleet::enroll(&app, issued.code, csr(), "1.0.0".into()).await.unwrap();
+            let now = app.clock.now();
+            app.db.write(move |conn| fleet::note_call(conn, &enrolled.node_id, now)).await.unwrap();
+        }
+        app.clock.advance(TimeDelta::minutes(2));
+        equipment::look(&app).await.unwrap();
+        let open = board::list(&app, &owner, Filter::default(), None, 100).await.unwrap();
+        let ids: Vec<String> = open.into_iter().map(|(entry, _)| entry.id).collect();
+        assert_eq!(ids.len(), 3);
+        let answers = race(|n| {
+            let (app, owner, mut ids) = (app.clone(), owner.clone(), ids.clone());
+            ids.rotate_left(n % 3);
+            async move { acknowledge_all(&app, &owner, ids, "").await }
+        })
+        .await;
+        let done: usize = answers.iter().map(|answer| answer.as_ref().unwrap().done).sum();
+        assert_eq!(done, 3, "{answers:?}");
+        for id in ids {
+            assert_eq!(board::detail(&app, &owner, id).await.unwrap().1.len(), 1);
+        }
         assert_intact(&app).await;
     })
     .await;

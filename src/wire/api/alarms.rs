@@ -11,7 +11,8 @@ use super::once::{Asked, Nothing, answer, once};
 use super::{Both, Listed, Made, words};
 use crate::alarm_management::board::{self, Entry, Origin};
 use crate::alarm_management::model::{Act, ActRow, AlarmState, Cursor, Filter, Show, Verdict};
-use crate::alarm_management::service::act_in;
+use crate::alarm_management::service::{Acknowledged, acknowledge_all_in, act_in};
+use crate::alarm_management::span::Span;
 use crate::audit::Change;
 use crate::base::app::App;
 use crate::base::auth::Actor;
@@ -32,6 +33,7 @@ const PAGE: i64 = 50;
 
 pub fn configure(cfg: &mut ServiceConfig) {
     cfg.route("/api/v1/alarms", web::get().to(list))
+        .route("/api/v1/alarms/acknowledge", web::post().to(acknowledge_chosen))
         .route("/api/v1/alarms/{id}", web::get().to(show))
         .route("/api/v1/alarms/{id}/acknowledge", web::post().to(acknowledge))
         .route("/api/v1/alarms/{id}/judge", web::post().to(judge))
@@ -54,6 +56,12 @@ pub struct Wanted {
     pub level: Option<Level>,
     /// Only alarms of this deployment.
     pub deployment: Option<String>,
+    /// Raised at this time or later.
+    #[param(format = DateTime)]
+    pub from: Option<String>,
+    /// Raised before this time.
+    #[param(format = DateTime)]
+    pub to: Option<String>,
 }
 
 /// An alarm.
@@ -247,7 +255,8 @@ pub struct AlarmDetail {
 #[utoipa::path(get, path = "/api/v1/alarms", tag = "alarms", params(Wanted),
     responses((status = 200, description = "A page of alarms", body = Listed<Alarm>)))]
 pub(super) async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: ApiQuery<Wanted>) -> ApiResult {
-    let Wanted { before, level, deployment } = query.0;
+    let Wanted { before, level, deployment, from, to } = query.0;
+    let span = Span::of_moments(from.as_deref(), to.as_deref())?;
     let mut narrowed = vec![];
     if let Some(level) = level {
         narrowed.push(("level", level.as_str()));
@@ -255,10 +264,12 @@ pub(super) async fn list(req: HttpRequest, app: Data<App>, actor: Actor, query: 
     if let Some(deployment) = &deployment {
         narrowed.push(("deployment", deployment));
     }
+    narrowed.extend(from.as_deref().map(|from| ("from", from)));
+    narrowed.extend(to.as_deref().map(|to| ("to", to)));
     let query = serde_urlencoded::to_string(&narrowed).unwrap_or_default();
     let path = if query.is_empty() { "/api/v1/alarms".to_owned() } else { format!("/api/v1/alarms?{query}") };
     let after = before.map(|id| Cursor::behind(0, &id)).transpose()?;
-    let filter = Filter { show: Show::History, level, deployment_id: deployment, ..Filter::default() };
+    let filter = Filter { show: Show::History, level, deployment_id: deployment, from: span.from, to: span.to, ..Filter::default() };
     let rows = board::list(&app, &actor, filter, after, PAGE + 1).await?;
     tagged(&req, &Listed::of(rows, PAGE, &path, |(entry, _)| entry.id.clone(), |(entry, _)| Alarm::from(entry)))
 }
@@ -318,6 +329,39 @@ async fn act(app: &App, actor: &Actor, id: Path<String>, key: Option<Key>, act: 
         answer(StatusCode::OK, &Made { id: id.clone() })
     };
     once(app, actor, act.action(), key, change).await
+}
+
+/// Warnings and notices, and a note to the answer.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Chosen {
+    /// One to fifty ids.
+    #[schema(min_items = 1, max_items = 50)]
+    pub ids: Vec<String>,
+    /// At most 500 characters.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// What became of the alarms.
+#[derive(Serialize, ToSchema)]
+pub struct ChosenAnswered {
+    /// How many are acknowledged now.
+    pub acknowledged: usize,
+    /// How many somebody had answered before.
+    pub answered_before: usize,
+}
+
+/// Acknowledges some warnings and notices, all or none, in the name of the person whose token it is
+#[utoipa::path(post, path = "/api/v1/alarms/acknowledge", tag = "alarms", request_body = Chosen,
+    responses((status = 200, description = "They are acknowledged", body = ChosenAnswered)))]
+pub(super) async fn acknowledge_chosen(app: Data<App>, actor: Actor, asked: Asked<Chosen>) -> ApiResult {
+    let Chosen { ids, note } = asked.input;
+    let change = move |c: &mut Change<'_>| -> Result<_> {
+        let Acknowledged { done, before } = acknowledge_all_in(c, &ids, &note)?;
+        answer(StatusCode::OK, &ChosenAnswered { acknowledged: done, answered_before: before })
+    };
+    once(&app, &actor, Act::Acknowledge.action(), asked.key, change).await
 }
 
 /// Acknowledges an alarm, in the name of the person whose token it is

@@ -57,6 +57,7 @@ pub fn configure(cfg: &mut ServiceConfig) {
         alarms::list,
         alarms::show,
         alarms::acknowledge,
+        alarms::acknowledge_chosen,
         alarms::judge,
         alarms::shelve,
         alarms::unshelve,
