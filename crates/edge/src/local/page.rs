@@ -237,7 +237,7 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
     }
     let sources = agent.sources.all();
     let troubled = sources.iter().filter(|live| live.standing().fault.is_some() || !live.standing().troubles.is_empty()).count();
-    let _ = write!(html, "<dt>{}</dt><dd><a href=\"/sources\">{}</a>", t("摄像机与画面", "Cameras and pictures"), sources.len());
+    let _ = write!(html, "<dt>{}</dt><dd><a href=\"/sources\">{}</a>", t("摄像机与传感器", "Cameras and sensors"), sources.len());
     if troubled > 0 {
         let _ = write!(html, " <span class=\"bad\">{} {troubled}</span>", t("有问题", "in trouble:"));
     }
