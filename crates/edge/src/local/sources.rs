@@ -343,8 +343,13 @@ pub(super) async fn one(request: HttpRequest, agent: Shared, path: web::Path<Str
         );
         return Ok(document(zh, title, Some(2), &content));
     }
-    let mut html =
-        format!("<p><a href=\"/sources\">{}</a></p><p>{}</p>{}", t("全部数据源", "All sources"), standing(&live, zh), apps(&live, zh));
+    let mut html = format!(
+        "<p><a href=\"/sources\">{}</a></p><p>{}</p>{}{}",
+        t("全部数据源", "All sources"),
+        standing(&live, zh),
+        values(&live, zh),
+        apps(&live, zh)
+    );
     let tests = std::iter::once(String::new()).chain(live.apps.keys().cloned());
     for app in tests {
         let label = if app.is_empty() {

@@ -393,6 +393,13 @@ mod tests {
             (with("kind", json!("file")), "sources[1].address"),
             (with("password", json!("x")), "unknown field `password`"),
             (with("apps", json!([{ "app": "a" }, { "app": "a" }])), "sources[1].apps"),
+            (with("kind", json!("mqtt")), "sources[1].address"),
+            (json!({ "id": "a", "kind": "mqtt", "address": "mqtt://h" }), "sources[1].sensors"),
+            (with("sensors", json!({ "channels": [{ "name": "a", "topic": "t" }] })), "sources[1].sensors"),
+            (
+                json!({ "id": "a", "kind": "modbus-tcp", "address": "modbus://h", "sensors": { "channels": [{ "name": "a", "topic": "t" }] } }),
+                "channels[0]",
+            ),
             (with("apps", json!([{ "app": "a", "scene": { "zone": {} } }])), "unknown field `zone`"),
         ] {
             let settings = loaded(&dir, &json!([right, source]));
@@ -422,6 +429,21 @@ mod tests {
             assert_eq!((settings.logins.len(), settings.sources.len()), (0, 1), "{other}");
             put(&mut settings, source("rtsp://one/2"), None).unwrap();
             assert_eq!(known(&settings), None, "it does not come back");
+        }
+        // Nor does it go from a broker over TLS to the same one in the clear, or to another port.
+        let broker = |address: &str| {
+            let sensors = json!({ "channels": [{ "name": "a", "topic": "t" }] });
+            serde_json::from_value(json!({ "id": "a", "kind": "mqtt", "address": address, "sensors": sensors })).unwrap()
+        };
+        put(&mut settings, broker("mqtts://u:p@one"), None).unwrap();
+        assert_eq!((settings.sources[0].address.as_str(), known(&settings)), ("mqtts://one", first.clone()));
+        for (same, other) in [("mqtts://one:8883", "mqtt://one:8883"), ("mqtts://one", "mqtts://one:1883"), ("mqtts://one", "mqtts://two")]
+        {
+            let mut settings = settings.clone();
+            put(&mut settings, broker(same), None).unwrap();
+            assert_eq!(known(&settings), first);
+            put(&mut settings, broker(other), None).unwrap();
+            assert_eq!(known(&settings), None, "{other}");
         }
         // By hand neither.
         let dir = Scratch::new();

@@ -78,7 +78,9 @@ pub async fn run(
             Ok(Event::Incoming(Incoming::SubAck(ack))) => {
                 for (places, code) in topics.values().zip(&ack.return_codes) {
                     if *code == SubscribeReasonCode::Failure {
-                        places.iter().for_each(|at| value(*at, Err("the broker refuses this topic".to_owned())));
+                        for at in places {
+                            value(*at, Err("the broker refuses this topic".to_owned()));
+                        }
                     }
                 }
             }
@@ -106,7 +108,9 @@ fn told(publish: &Publish, places: &[usize], channels: &[Channel], value: &mut i
     }
     let payload = &*publish.payload;
     if payload.len() > MAX_PAYLOAD {
-        places.iter().for_each(|at| value(*at, Err(format!("a payload of over {MAX_PAYLOAD} bytes"))));
+        for at in places {
+            value(*at, Err(format!("a payload of over {MAX_PAYLOAD} bytes")));
+        }
         return;
     }
     let pointed = places.iter().any(|at| channels.get(*at).is_some_and(|channel| !channel.pointer.is_empty()));
