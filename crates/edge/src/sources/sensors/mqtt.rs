@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 use rumqttc::{
-    AsyncClient, ConnectReturnCode, ConnectionError, Event, Incoming, MqttOptions, Publish, QoS, SubscribeFilter, SubscribeReasonCode,
-    Transport,
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, Incoming, MqttOptions, Publish, QoS, StateError, SubscribeFilter,
+    SubscribeReasonCode, Transport,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -27,8 +27,10 @@ use crate::sources::channels::Channel;
 
 /// Largest payload that is read, in bytes.
 const MAX_PAYLOAD: usize = 64 * 1024;
-/// Largest packet; one that is larger ends the connection, and a broker that keeps it would send it again and again.
+/// Largest packet; one that is larger ends the connection, and what the broker has kept for us is given up.
 const MAX_PACKET: usize = 1024 * 1024;
+/// Time for giving it up.
+const FORGET: Duration = Duration::from_secs(10);
 /// Most messages a second.
 const MOST: u32 = 1_000;
 /// Seconds without a word after which the broker is asked whether it is there.
@@ -96,9 +98,27 @@ pub async fn run(
                 }
             }
             Ok(_) => {}
-            Err(error) => return fault(&error),
+            Err(error) => {
+                if is_too_large(&error) {
+                    forget(broker).await;
+                }
+                return fault(&error);
+            }
         }
     }
+}
+
+fn is_too_large(error: &ConnectionError) -> bool {
+    matches!(error, ConnectionError::MqttState(StateError::Deserialization(rumqttc::mqttbytes::Error::PayloadSizeLimitExceeded(_))))
+}
+
+/// Has the broker give the session up, and with it the packet that it would send again at each connection.
+async fn forget(broker: &Broker<'_>) {
+    let Ok(mut options) = options(broker).await else { return };
+    options.set_clean_session(true);
+    let (_client, mut events) = AsyncClient::builder(options).capacity(1).build();
+    let let_in = async { while !matches!(events.poll().await, Ok(Event::Incoming(Incoming::ConnAck(_))) | Err(_)) {} };
+    let _ = tokio::time::timeout(FORGET, let_in).await;
 }
 
 /// What a message says of each channel of its topic.
