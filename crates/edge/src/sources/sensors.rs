@@ -132,7 +132,9 @@ pub async fn feed(agent: Arc<Agent>, live: Arc<Live>, binding: Binding, fares: A
             fares.note(answer);
             // Who sees the count sees what is counted.
             fares.answered.fetch_add(u64::from(answered), Ordering::Release);
-        } else if let Some((running, output)) = &found {
+        } else if let Some((running, output)) = &found
+            && agent.apps.find(&binding.app).is_some_and(|now| Arc::ptr_eq(&now.process, &running.process))
+        {
             raise(&agent, running, &live.source.id, output).await;
         }
         let left = every.saturating_sub(asked.map(|asked| asked.elapsed()).unwrap_or_default());
