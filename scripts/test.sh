@@ -36,6 +36,8 @@ need_debian \
   'chromium_path|chromium' \
   'command -v chromedriver|chromium-driver' \
   'command -v skopeo|skopeo' \
+  '[ -x /usr/sbin/mosquitto ]|mosquitto' \
+  'command -v mosquitto_pub|mosquitto-clients' \
   'command -v curl|curl' \
   'has_gstreamer|gir1.2-gst-rtsp-server-1.0' \
   'has_gstreamer|python3-gi' \

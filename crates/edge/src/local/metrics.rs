@@ -9,6 +9,7 @@ use actix_web::HttpResponse;
 use super::Shared;
 use crate::agent::Agent;
 use crate::sources::live::{Fares, Live};
+use crate::sources::sensors;
 use crate::telemetry;
 
 /// A label value: backslash, quote and line break escaped, as the format asks.
@@ -93,8 +94,9 @@ fn of_sources(out: &mut String, agent: &Agent) {
         let samples: Vec<_> = all.iter().map(|live| (format!("{{source=\"{}\"}}", live.source.id), value(live))).collect();
         family(out, name, kind, help, &samples);
     };
-    source("pithead_edge_source_up", "gauge", "1 while the source gives frames.", &|live| {
-        f64::from(u8::from(live.newest().is_some() && live.standing().fault.is_none()))
+    source("pithead_edge_source_up", "gauge", "1 while the source gives frames or values.", &|live| {
+        let gives = live.newest().is_some() || sensors::readings(live).iter().any(|reading| reading.value.is_some());
+        f64::from(u8::from(gives && live.standing().fault.is_none()))
     });
     source("pithead_edge_source_frames_total", "counter", "Frames of the source.", &|live| count(&live.decoded));
     source("pithead_edge_source_skipped_total", "counter", "Pieces of the stream that the decoder did not come to.", &|live| {

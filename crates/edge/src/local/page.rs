@@ -15,6 +15,8 @@ use super::words::words;
 use crate::fault::Fault;
 use crate::health;
 use crate::providers::passed_over;
+use crate::sources::live::Live;
+use crate::sources::sensors;
 
 /// Content security policy: only the page's own style and script are used, nothing but itself is loaded, nothing may frame the page.
 const CSP: &str = "default-src 'none'; style-src 'sha256-STYLE'; script-src 'sha256-SCRIPT'; connect-src 'self'; frame-ancestors 'none'; \
@@ -236,8 +238,12 @@ pub(super) async fn status(request: HttpRequest, agent: Shared) -> HttpResponse 
         let _ = write!(html, "<dt>{label}</dt><dd>{value}</dd>");
     }
     let sources = agent.sources.all();
-    let troubled = sources.iter().filter(|live| live.standing().fault.is_some() || !live.standing().troubles.is_empty()).count();
-    let _ = write!(html, "<dt>{}</dt><dd><a href=\"/sources\">{}</a>", t("摄像机与画面", "Cameras and pictures"), sources.len());
+    let wrong = |live: &Live| {
+        let standing = live.standing();
+        standing.fault.is_some() || !standing.troubles.is_empty() || sensors::readings(live).iter().any(|reading| reading.trouble.is_some())
+    };
+    let troubled = sources.iter().filter(|live| wrong(live)).count();
+    let _ = write!(html, "<dt>{}</dt><dd><a href=\"/sources\">{}</a>", t("摄像机与传感器", "Cameras and sensors"), sources.len());
     if troubled > 0 {
         let _ = write!(html, " <span class=\"bad\">{} {troubled}</span>", t("有问题", "in trouble:"));
     }

@@ -1,4 +1,4 @@
-//! The node's page of cameras, video files and pictures: what they do, a form for each, and a test with the live picture.
+//! The node's page of cameras, video files, pictures and sensors: what they do, a form for each, and a test with the live picture or values.
 //!
 //! Invariants: a password that was typed is never shown again; a live picture is made small, only while somebody asks, and stored nowhere; what
 //! the page names on this machine lies in the folder `media`, for whoever reaches this page may be less than the agent.
@@ -28,7 +28,7 @@ use crate::apps::Running;
 use crate::fault::Fault;
 use crate::sources::config::{Binding, Kind, Login, Source};
 use crate::sources::live::{Fares, Live};
-use crate::sources::media;
+use crate::sources::{media, sensors};
 
 /// As the status page's, with forms to this API and the live picture.
 const CSP: &str =
@@ -68,8 +68,38 @@ fn described(live: &Live) -> Value {
         "size": frame.as_ref().map(|frame| [frame.pixels.width, frame.pixels.height]), "time": frame.as_ref().map(|frame| frame.time),
         "troubles": standing.troubles.iter().map(|trouble| trouble.as_str()).collect::<Vec<_>>(), "learns": standing.learns, "decoder": standing.decoder,
         "frames": count(&live.decoded), "skipped": count(&live.skipped), "restarts": count(&live.restarts),
-        "apps": live.apps.iter().map(app).collect::<Vec<_>>(),
+        "channels": channels(live), "apps": live.apps.iter().map(app).collect::<Vec<_>>(),
     })
+}
+
+/// How each channel of a sensor source stands.
+fn channels(live: &Live) -> Vec<Value> {
+    let channel = |reading: sensors::Reading| {
+        let (code, why) = reading.trouble.unzip();
+        json!({ "name": reading.name, "value": reading.value, "age_s": reading.age.map(|age| age.as_secs_f64()), "code": code, "error": why })
+    };
+    sensors::readings(live).into_iter().map(channel).collect()
+}
+
+/// The newest values of a sensor source.
+fn values(live: &Live, zh: bool) -> String {
+    let readings = sensors::readings(live);
+    if readings.is_empty() {
+        return String::new();
+    }
+    let mut html = String::from("<table><tbody>");
+    for reading in readings {
+        let value = reading.value.map_or_else(|| "–".to_owned(), |value| format!("{value:?}"));
+        let age = reading.age.map(|age| format!("{:.1} s", age.as_secs_f64())).unwrap_or_default();
+        let trouble = reading.trouble.map(|(code, why)| warned(&Fault::new(code, "source", why), zh)).unwrap_or_default();
+        let _ = write!(
+            html,
+            "<tr><td>{}</td><td class=\"n\">{value}</td><td class=\"n soft\">{age}</td><td>{trouble}</td></tr>",
+            safe(&reading.name)
+        );
+    }
+    html.push_str("</tbody></table>");
+    html
 }
 
 /// A page around its content; `again` has it asked for anew after so many seconds.
@@ -99,7 +129,9 @@ fn standing(live: &Live, zh: bool) -> String {
     if let Some(fault) = &standing.fault {
         return warned(fault, zh);
     }
+    let values = sensors::readings(live).iter().any(|reading| reading.value.is_some());
     let mut line = match live.newest() {
+        None if values => format!("<span class=\"ok\">{}</span>", if zh { "有数据" } else { "Values come" }),
         None => format!("<span class=\"warn\">{}</span>", if zh { "正在连接" } else { "Connecting" }),
         Some(frame) => format!(
             "<span class=\"ok\">{}</span> {} × {} {}",
@@ -168,7 +200,7 @@ pub(super) async fn page(request: HttpRequest, agent: Shared) -> HttpResponse {
         html.push_str("</tbody></table></section>");
     }
     let _ = write!(html, "<h2>{}</h2>{}", t("添加数据源", "Add a source"), form(&agent, None, zh));
-    document(zh, t("摄像机与画面", "Cameras and pictures"), None, &html)
+    document(zh, t("摄像机与传感器", "Cameras and sensors"), None, &html)
 }
 
 /// The form of a source; empty for a new one.
@@ -193,6 +225,8 @@ fn form(agent: &Agent, live: Option<&Live>, zh: bool) -> String {
             Kind::File => t("视频文件，循环播放", "Video file, over and over"),
             Kind::Snapshot => t("抓拍（HTTP）", "Snapshots (HTTP)"),
             Kind::Folder => t("图片文件夹", "Folder of pictures"),
+            Kind::Mqtt => t("传感器（MQTT）", "Sensors (MQTT)"),
+            Kind::ModbusTcp => t("传感器（Modbus TCP）", "Sensors (Modbus TCP)"),
         };
         let chosen = if source.is_some_and(|source| source.kind == kind) { " selected" } else { "" };
         let _ = write!(options, "<option value=\"{}\"{chosen}>{label}</option>", kind.as_str());
@@ -212,12 +246,27 @@ fn form(agent: &Agent, live: Option<&Live>, zh: bool) -> String {
         format!("{} <span class=\"soft\">{hint}</span>", field("password", "password", "", "autocomplete=\"new-password\"")),
     );
     let rate = source.map_or(5.0, |source| source.rate);
-    row("rate", t("每秒帧数", "Frames a second"), field("rate", "number", &rate.to_string(), "min=\"0.01\" max=\"30\" step=\"0.01\""));
+    row(
+        "rate",
+        t("每秒帧数或行数", "Frames or rows a second"),
+        field("rate", "number", &rate.to_string(), "min=\"0.01\" max=\"30\" step=\"0.01\""),
+    );
+    let set = source.and_then(|source| source.sensors.as_ref());
+    let set = set.map(|set| serde_json::to_string_pretty(set).unwrap_or_default()).unwrap_or_default();
+    row(
+        "sensors",
+        t("传感器通道（JSON）", "Channels of sensors (JSON)"),
+        format!(
+            "<textarea id=\"sensors\" name=\"sensors\" rows=\"6\" cols=\"60\" placeholder='{{\"channels\":[{{\"name\":\"ch4\",\"topic\":\"gas/ch4\",\"pointer\":\"/value\"}}]}}'>{}</textarea>",
+            safe(&set)
+        ),
+    );
     html.push_str("</dl>");
     let bindings = source.map(|source| &*source.apps).unwrap_or_default();
     let running = agent.apps.all();
     let runs = |binding: &Binding| agent.apps.find(&binding.app).map(|app| app.wanted.id.clone());
-    for app in running.iter().filter(|app| matches!(app.manifest.input, InputKind::Image | InputKind::Video)) {
+    let taken = [InputKind::Image, InputKind::Video, InputKind::Timeseries, InputKind::Tabular];
+    for app in running.iter().filter(|app| taken.contains(&app.manifest.input)) {
         let full = app.wanted.app();
         let bound = bindings.iter().find(|binding| runs(binding).is_some_and(|id| id == app.wanted.id));
         let alone = running.iter().filter(|other| other.wanted.app() == full).count() == 1;
@@ -280,6 +329,11 @@ pub(super) async fn one(request: HttpRequest, agent: Shared, path: web::Path<Str
             Some(Err(fault)) => warned(&fault, zh),
             Some(Ok(answer)) => format!("<pre>{}</pre>", safe(&serde_json::to_string_pretty(&answer).unwrap_or_default())),
         };
+        if live.source.kind.is_sensors() {
+            let end = t("停止测试", "End the test");
+            let content = format!("<p><a href=\"/sources/{id}\">{end}</a></p><p>{}</p>{}{found}", standing(&live, zh), values(&live, zh));
+            return Ok(document(zh, title, Some(2), &content));
+        }
         let content = format!(
             "<p><a href=\"/sources/{id}\">{}</a></p><p>{}</p><img alt=\"{}\" src=\"/sources/{id}/picture?app={}\" width=\"960\">{found}",
             t("停止测试", "End the test"),
@@ -289,12 +343,18 @@ pub(super) async fn one(request: HttpRequest, agent: Shared, path: web::Path<Str
         );
         return Ok(document(zh, title, Some(2), &content));
     }
-    let mut html =
-        format!("<p><a href=\"/sources\">{}</a></p><p>{}</p>{}", t("全部数据源", "All sources"), standing(&live, zh), apps(&live, zh));
+    let mut html = format!(
+        "<p><a href=\"/sources\">{}</a></p><p>{}</p>{}{}",
+        t("全部数据源", "All sources"),
+        standing(&live, zh),
+        values(&live, zh),
+        apps(&live, zh)
+    );
     let tests = std::iter::once(String::new()).chain(live.apps.keys().cloned());
     for app in tests {
         let label = if app.is_empty() {
-            t("查看实时画面", "Show the live picture").to_owned()
+            let [pictures, values] = [t("查看实时画面", "Show the live picture"), t("查看实时数值", "Show the live values")];
+            (if live.source.kind.is_sensors() { values } else { pictures }).to_owned()
         } else {
             format!("{} {}", t("测试", "Test"), safe(&app))
         };
@@ -360,6 +420,8 @@ fn read(fields: &[(String, String)]) -> Result<(Source, Option<Login>), ApiError
         };
         apps.push(Binding { app: app.clone(), place: field(&format!("place:{app}")).to_owned(), scene });
     }
+    let set = field("sensors");
+    let sensors = if set.is_empty() { None } else { Some(serde_json::from_str(set).map_err(|e| invalid(format!("sensors: {e}")))?) };
     let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == field("kind")).ok_or_else(|| invalid("kind"))?;
     let source = Source {
         id: field("id").to_owned(),
@@ -367,6 +429,7 @@ fn read(fields: &[(String, String)]) -> Result<(Source, Option<Login>), ApiError
         kind,
         address: field("address").to_owned(),
         rate: field("rate").parse().map_err(|_| invalid("rate: a number"))?,
+        sensors,
         apps,
     };
     let (user, password) = (field("user"), fields.iter().find(|(key, _)| key == "password").map(|(_, p)| p.as_str()).unwrap_or_default());

@@ -97,7 +97,7 @@ pub fn passed_over(fares: &Fares) -> bool {
     fares.last().is_some_and(|last| last.is_err_and(|fault| PASSES.contains(&&*fault.code)))
 }
 
-fn not_running(app: &str) -> Fault {
+pub(super) fn not_running(app: &str) -> Fault {
     fault(NOT_RUNNING, format!("no app {app:?} runs here"))
 }
 

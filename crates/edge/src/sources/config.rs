@@ -1,4 +1,4 @@
-//! The node's file of sources, `sources.json` in the data folder, and the passwords of cameras beside it in `source-logins.json`.
+//! The node's file of sources, `sources.json` in the data folder, and the passwords of cameras and brokers beside it in `source-logins.json`.
 //!
 //! Invariants: the file of sources holds no password once all of it is taken: one that stands in an address (`rtsp://user:password@…`) is moved to
 //! the other file, which only this user may read and which nothing shows again; a password goes to the camera that it was given for, and to no
@@ -13,6 +13,7 @@ use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::channels::Sensors;
 use crate::fault::Fault;
 use crate::files;
 
@@ -27,10 +28,10 @@ const MOST: usize = 64;
 const MOST_APPS: usize = 32;
 /// Longest name or address, in bytes.
 const MAX_TEXT: usize = 1_000;
-/// Frames a second.
+/// Frames or rows a second.
 const RATES: std::ops::RangeInclusive<f64> = 0.01..=30.0;
 
-/// Where frames come from.
+/// Where frames or values come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -42,10 +43,14 @@ pub enum Kind {
     Snapshot,
     /// A folder into which pictures are laid.
     Folder,
+    /// Sensors at a broker, `mqtt://…` or `mqtts://…`.
+    Mqtt,
+    /// Sensors at a controller, `modbus://…`.
+    ModbusTcp,
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [Self::Rtsp, Self::File, Self::Snapshot, Self::Folder];
+    pub const ALL: [Self; 6] = [Self::Rtsp, Self::File, Self::Snapshot, Self::Folder, Self::Mqtt, Self::ModbusTcp];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -53,7 +58,14 @@ impl Kind {
             Self::File => "file",
             Self::Snapshot => "snapshot",
             Self::Folder => "folder",
+            Self::Mqtt => "mqtt",
+            Self::ModbusTcp => "modbus-tcp",
         }
+    }
+
+    /// Whether it gives values, not pictures.
+    pub fn is_sensors(self) -> bool {
+        matches!(self, Self::Mqtt | Self::ModbusTcp)
     }
 
     /// Whether it is a place on this machine.
@@ -89,11 +101,14 @@ pub struct Source {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     pub kind: Kind,
-    /// `rtsp://…`, `http://…`, or a path on this machine; one that is not absolute begins at `media` in the data folder.
+    /// `rtsp://…`, `http://…`, `mqtt://…`, `mqtts://…`, `modbus://…`, or a path on this machine; one that is not absolute begins at `media` in the data folder.
     pub address: String,
-    /// Frames a second that apps are given.
+    /// Frames a second that apps are given; of sensors rows a second.
     #[serde(default = "usual_rate")]
     pub rate: f64,
+    /// What is read; of sources of sensors alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensors: Option<Sensors>,
     #[serde(default)]
     pub apps: Vec<Binding>,
 }
@@ -125,20 +140,31 @@ impl Source {
         if !RATES.contains(&self.rate) {
             return Some(("rate", format!("{} to {} frames a second", RATES.start(), RATES.end())));
         }
-        let wanted = match self.kind {
-            Kind::Rtsp => Some("rtsp"),
-            Kind::Snapshot => Some("http"),
-            Kind::File | Kind::Folder => None,
+        let wanted: &[&str] = match self.kind {
+            Kind::Rtsp => &["rtsp"],
+            Kind::Snapshot => &["http"],
+            Kind::Mqtt => &["mqtt", "mqtts"],
+            Kind::ModbusTcp => &["modbus"],
+            Kind::File | Kind::Folder => &[],
         };
-        let fits = |scheme| Url::parse(&self.address).is_ok_and(|url| url.scheme() == scheme && url.host().is_some());
+        let named = |url: Url| wanted.contains(&url.scheme()) && url.host_str().is_some_and(|host| !host.is_empty());
+        let fits = wanted.is_empty() || Url::parse(&self.address).is_ok_and(named);
         if self.address.is_empty() || self.address.len() > MAX_TEXT || self.address.contains('\0') {
             return Some(("address", "missing or too long".into()));
         }
         if self.kind.is_local() && self.address.contains("://") {
             return Some(("address", "a path on this machine, without ://".into()));
         }
-        if let Some(scheme) = wanted.filter(|scheme| !fits(*scheme)) {
-            return Some(("address", format!("must begin {scheme}:// and name a host")));
+        if !fits {
+            return Some(("address", format!("must begin {}:// and name a host", wanted.join(":// or "))));
+        }
+        let sensors = match &self.sensors {
+            Some(sensors) if self.kind.is_sensors() => sensors.refusal(self.kind == Kind::Mqtt),
+            Some(_) => Some("only sources of sensors have them".to_owned()),
+            None => self.kind.is_sensors().then(|| "missing".to_owned()),
+        };
+        if let Some(why) = sensors {
+            return Some(("sensors", why));
         }
         if self.apps.len() > MOST_APPS {
             return Some(("apps", format!("at most {MOST_APPS}")));
@@ -149,20 +175,26 @@ impl Source {
     }
 }
 
-/// Name and password of a camera.
+/// Name and password of a camera or broker.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     pub user: String,
     pub password: String,
-    /// Scheme, host and port of the camera; empty until it is [`put`].
+    /// Scheme, host and port of the camera or broker; empty until it is [`put`].
     pub camera: String,
 }
 
-/// The camera of an address, as a [`Login`] names it; none on this machine.
+/// The camera or broker of an address, as a [`Login`] names it; none on this machine.
 fn camera(source: &Source) -> Option<String> {
     let url = Url::parse(&source.address).ok().filter(|_| !source.kind.is_local())?;
-    let port = url.port_or_known_default().unwrap_or(554);
+    let usual = match url.scheme() {
+        "mqtt" => 1883,
+        "mqtts" => 8883,
+        "modbus" => 502,
+        _ => 554,
+    };
+    let port = url.port_or_known_default().unwrap_or(usual);
     Some(format!("{}://{}:{port}", url.scheme(), url.host_str()?))
 }
 
@@ -361,6 +393,13 @@ mod tests {
             (with("kind", json!("file")), "sources[1].address"),
             (with("password", json!("x")), "unknown field `password`"),
             (with("apps", json!([{ "app": "a" }, { "app": "a" }])), "sources[1].apps"),
+            (with("kind", json!("mqtt")), "sources[1].address"),
+            (json!({ "id": "a", "kind": "mqtt", "address": "mqtt://h" }), "sources[1].sensors"),
+            (with("sensors", json!({ "channels": [{ "name": "a", "topic": "t" }] })), "sources[1].sensors"),
+            (
+                json!({ "id": "a", "kind": "modbus-tcp", "address": "modbus://h", "sensors": { "channels": [{ "name": "a", "topic": "t" }] } }),
+                "channels[0]",
+            ),
             (with("apps", json!([{ "app": "a", "scene": { "zone": {} } }])), "unknown field `zone`"),
         ] {
             let settings = loaded(&dir, &json!([right, source]));
@@ -390,6 +429,21 @@ mod tests {
             assert_eq!((settings.logins.len(), settings.sources.len()), (0, 1), "{other}");
             put(&mut settings, source("rtsp://one/2"), None).unwrap();
             assert_eq!(known(&settings), None, "it does not come back");
+        }
+        // Nor does it go from a broker over TLS to the same one in the clear, or to another port.
+        let broker = |address: &str| {
+            let sensors = json!({ "channels": [{ "name": "a", "topic": "t" }] });
+            serde_json::from_value(json!({ "id": "a", "kind": "mqtt", "address": address, "sensors": sensors })).unwrap()
+        };
+        put(&mut settings, broker("mqtts://u:p@one"), None).unwrap();
+        assert_eq!((settings.sources[0].address.as_str(), known(&settings)), ("mqtts://one", first.clone()));
+        for (same, other) in [("mqtts://one:8883", "mqtt://one:8883"), ("mqtts://one", "mqtts://one:1883"), ("mqtts://one", "mqtts://two")]
+        {
+            let mut settings = settings.clone();
+            put(&mut settings, broker(same), None).unwrap();
+            assert_eq!(known(&settings), first);
+            put(&mut settings, broker(other), None).unwrap();
+            assert_eq!(known(&settings), None, "{other}");
         }
         // By hand neither.
         let dir = Scratch::new();

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::config::{Kind, Login, Source};
 use super::decoder::Pixels;
 use super::health::{Judge, Trouble, grey};
+use super::rows::Rows;
 use crate::clock::Clock;
 use crate::fault::Fault;
 
@@ -94,9 +95,11 @@ pub struct Live {
     pub source: Source,
     pub login: Option<Login>,
     pub frames: watch::Sender<Option<Arc<Frame>>>,
+    /// What sensors say; none of pictures.
+    pub rows: Option<Mutex<Rows>>,
     /// By the name of the app in the binding.
     pub apps: BTreeMap<String, Arc<Fares>>,
-    /// Frames that came.
+    /// Frames that came; of sensors messages, or rounds of readings.
     pub decoded: AtomicU64,
     /// Pieces of the stream that were thrown away, for the decoder did not keep up.
     pub skipped: AtomicU64,
@@ -112,10 +115,12 @@ impl Live {
     pub fn new(source: Source, login: Option<Login>, clock: Arc<Clock>) -> Self {
         let apps = source.apps.iter().map(|binding| (binding.app.clone(), Arc::default())).collect();
         let now = Instant::now();
+        let rows = source.sensors.as_ref().map(|sensors| Mutex::new(Rows::new(sensors, now)));
         Self {
             source,
             login,
             frames: watch::Sender::new(None),
+            rows,
             apps,
             decoded: AtomicU64::new(0),
             skipped: AtomicU64::new(0),

@@ -1,7 +1,7 @@
-//! Cameras, video files and pictures that the node looks at by itself, and the apps that see them.
+//! Cameras, video files, pictures and sensors that the node looks at by itself, and the apps that see them.
 //!
-//! One task for each source brings frames into its slot ([`live`]); one for each app that looks at it takes the newest ([`bind`]). A source that
-//! fails begins anew by itself, and disturbs no other.
+//! One task for each source brings frames into its slot ([`live`]); one for each app that looks at it takes the newest ([`bind`]). Of sensors it
+//! brings values, which become rows ([`sensors`]). A source that fails begins anew by itself, and disturbs no other.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,12 +19,15 @@ use crate::files;
 use crate::model::spread;
 
 mod bind;
+pub mod channels;
 pub mod config;
 pub mod decoder;
 mod file;
 pub mod health;
 pub mod live;
+pub mod rows;
 mod rtsp;
+pub mod sensors;
 mod stills;
 
 use config::{Kind, Settings};
@@ -162,8 +165,16 @@ fn adopt(agent: &Arc<Agent>, settings: &Settings, running: &mut BTreeMap<String,
         let mut tasks = JoinSet::new();
         for binding in &source.apps {
             if let Some(fares) = begun.apps.get(&binding.app) {
-                tasks.spawn(bind::feed(agent.clone(), begun.clone(), binding.clone(), fares.clone()));
+                let (agent, begun, binding, fares) = (agent.clone(), begun.clone(), binding.clone(), fares.clone());
+                if source.kind.is_sensors() {
+                    tasks.spawn(sensors::feed(agent, begun, binding, fares));
+                } else {
+                    tasks.spawn(bind::feed(agent, begun, binding, fares));
+                }
             }
+        }
+        if source.kind.is_sensors() {
+            tasks.spawn(sensors::tick(begun.clone()));
         }
         tasks.spawn(keep(agent.clone(), begun.clone()));
         running.insert(source.id.clone(), tasks);
@@ -194,6 +205,7 @@ async fn once(agent: &Arc<Agent>, live: &Arc<Live>) -> Fault {
     match live.source.kind {
         Kind::Snapshot => stills::snapshot(live).await,
         Kind::Folder => stills::folder(agent, live).await,
+        Kind::Mqtt | Kind::ModbusTcp => sensors::run(agent, live).await,
         kind @ (Kind::Rtsp | Kind::File) => {
             let config = &agent.config;
             let Some(ffmpeg) = config.ffmpeg.clone() else {
