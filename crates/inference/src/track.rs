@@ -7,8 +7,8 @@
 //! The filter is Kalman's with constant velocity, of each side of the box by itself. What is assumed of all four sides is the same, so one
 //! covariance of 2 × 2 holds for them. Noise as in roboflow `trackers` 2.6.1 (measured 0.1, both of the process 0.01 in a nominal frame, 1 at
 //! first, in squares of pixels; only their ratios matter); it grows with the time between frames, which may be uneven. Differences from that
-//! library: lengths of time in seconds, not frames; low scores have a lower bound; labels; pairs below the least overlap take part in no
-//! assignment; between frames that are not nominal noise grows evenly, where it has the powers of white acceleration beyond a step of 4 ms.
+//! library: lengths of time in seconds, not frames; low scores have a lower bound; labels; between frames that are not nominal noise grows
+//! evenly, where it has the powers of white acceleration beyond a step of 4 ms.
 
 use std::time::Duration;
 
@@ -183,13 +183,14 @@ impl Tracker {
         let least = f64::from(self.settings.iou);
         let boxes: Vec<[f64; 4]> = objects.iter().map(|object| corners(object.bbox)).collect();
         let pair = |track: &Tracklet, (object, corners): (&&mut Detection, &[f64; 4])| {
-            let overlap = if track.label == object.label { overlap(track.place, *corners) } else { 0.0 };
-            if overlap >= least { overlap } else { 0.0 }
+            if track.label == object.label { overlap(track.place, *corners) } else { 0.0 }
         };
         let tracks = free.iter().filter_map(|at| self.tracks.get(*at));
         let gains: Vec<Vec<f64>> = tracks.map(|track| objects.iter().zip(&boxes).map(|object| pair(track, object)).collect()).collect();
         let gain = |row: usize, column: usize| gains.get(row).and_then(|row| row.get(column)).copied().unwrap_or(0.0);
-        let given = assign(free.len(), objects.len(), &gain);
+        // Pairs below the least overlap are dropped only now: until then they keep others from what fits less well in all.
+        let enough = |(row, column): (usize, Option<usize>)| column.filter(|column| gain(row, *column) >= least);
+        let given: Vec<Option<usize>> = assign(free.len(), objects.len(), &gain).into_iter().enumerate().map(enough).collect();
         for (at, object) in free.iter().zip(&given) {
             if let (Some(track), Some((object, corners))) =
                 (self.tracks.get_mut(*at), object.and_then(|at| objects.get_mut(at).zip(boxes.get(at))))
