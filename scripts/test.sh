@@ -13,6 +13,7 @@
 #   TEST_CHROMEDRIVER   chromedriver, and TEST_CHROMIUM the browser
 #   TEST_SKOPEO         skopeo
 #   TEST_GO_CLIENTS     tests/system/go_clients, built
+#   TEST_TRACKING       detections that crates/inference/tests/tracking/detections.py makes
 #   TEST_PYTHON         Python with the packages of scripts/test-requirements.txt
 # With TEST_ONLY_SETUP=1 it gets and starts all this, runs no test, and ends with status 3.
 set -euo pipefail
@@ -100,15 +101,26 @@ start_postgres() {
   die "PostgreSQL did not start"
 }
 
+# tracking_data: detections of people in published sequences, for crates/inference/tests/tracking.rs; prints their folder.
+tracking_data() {
+  local folder=$cache/tracking wheel
+  mkdir -p "$folder"
+  wheel=$(pinned_wheel motmetrics 1.4.0 any cd4d691bd787360f1cd0a2127fe8a14d0646fb2912b344a9498719e132b25738 "$folder" "$work" 1 py3-none)
+  cp -n "$wheel" "$folder/"
+  "$TEST_PYTHON" crates/inference/tests/tracking/detections.py "$wheel" "$folder" >&2 || die "no detections could be made"
+  printf '%s\n' "$folder"
+}
+
 ORT_LIB=$(scripts/onnxruntime.sh)
 if [ "$(uname -m)" = x86_64 ]; then OPENVINO_LIB=$(scripts/openvino.sh); export OPENVINO_LIB; fi
 TEST_PYTHON=$(python_tools)
+TEST_TRACKING=$(tracking_data)
 TEST_FFMPEG=$(scripts/ffmpeg.sh)
 TEST_GSTREAMER=/usr/bin/python3
 TEST_CHROMEDRIVER=$(command -v chromedriver) TEST_CHROMIUM=$(chromium_path) TEST_SKOPEO=$(command -v skopeo)
 TEST_EDGE_BIN=$target/debug/pithead-edge
 TEST_GO_CLIENTS=$(go_clients)
-export ORT_LIB TEST_FFMPEG TEST_GSTREAMER TEST_PYTHON TEST_CHROMEDRIVER TEST_CHROMIUM TEST_SKOPEO TEST_EDGE_BIN TEST_GO_CLIENTS
+export ORT_LIB TEST_FFMPEG TEST_GSTREAMER TEST_PYTHON TEST_TRACKING TEST_CHROMEDRIVER TEST_CHROMIUM TEST_SKOPEO TEST_EDGE_BIN TEST_GO_CLIENTS
 start_postgres
 [ -z "${TEST_ONLY_SETUP:-}" ] || { say "the parts are there; no test was run, because TEST_ONLY_SETUP is set"; exit 3; }
 

@@ -148,7 +148,7 @@ pub fn acknowledge_all_in(c: &mut Change<'_>, chosen: &[String], note: &str) -> 
     }
     faults.check()?;
     // In one order for all, so that two desks do not wait for each other.
-    let wanted = Vec::from_iter(BTreeSet::from_iter(chosen.iter().cloned()));
+    let wanted = chosen.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>();
     // What can be no id is nobody's alarm.
     let found = if wanted.iter().all(|id| ids::is_sound(id)) { store::points(c, &person.organization_id, &wanted)? } else { Vec::new() };
     if found.len() < wanted.len() {

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn at(text: &str) -> Option<Timestamp> {
-        Some(moment(text).unwrap())
+        moment(text).ok()
     }
 
     /// Fields with their codes.

@@ -150,8 +150,8 @@ impl Live {
         let (standing, frame) = (self.standing(), self.newest());
         let state = match (&standing.fault, &frame) {
             (Some(_), _) => "failed",
-            // A folder may be empty for days.
-            (None, None) if self.source.kind != Kind::Folder => "connecting",
+            // A folder may be empty for days; of sensors no picture comes.
+            (None, None) if matches!(self.source.kind, Kind::Rtsp | Kind::File | Kind::Snapshot) => "connecting",
             (None, _) => "running",
         };
         // What was wrong with the last picture is no news of a source that has failed.
