@@ -163,6 +163,7 @@ pub fn acknowledge_all_in(c: &mut Change<'_>, chosen: &[String], note: &str) -> 
     for (id, point) in &found {
         let now = c.now;
         if dialect::acknowledge_first(c, id, &person.organization_id, &person.name, now)? > 0 {
+            store::note_acknowledged(c, id)?;
             record(c, person, id, point, &deed)?;
             done += 1;
         }

@@ -299,6 +299,11 @@ pub fn insert_response(conn: &mut Conn, response: &Response) -> QueryResult<usiz
     diesel::insert_into(alarm_responses::table).values(response).execute(conn)
 }
 
+/// Notes beside an alarm that it was acknowledged.
+pub fn note_acknowledged(conn: &mut Conn, alarm_id: &str) -> QueryResult<usize> {
+    telemetry::service::note_answer(conn, alarm_id, ACKNOWLEDGED)
+}
+
 pub fn response(conn: &mut Conn, alarm_id: &str) -> QueryResult<Option<Response>> {
     alarm_responses::table.find(alarm_id).select(Response::as_select()).first(conn).optional()
 }
