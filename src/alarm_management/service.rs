@@ -10,7 +10,7 @@ use crate::audit::{self, Change};
 use crate::base::app::App;
 use crate::base::auth::policy;
 use crate::base::auth::{Actor, Person};
-use crate::base::db::{Timestamp, dialect};
+use crate::base::db::Timestamp;
 use crate::base::error::{Error, Faults, QueryResultExt as _, Result, exactly_one};
 use crate::base::ids;
 use crate::telemetry::model::Level;
@@ -162,8 +162,7 @@ pub fn acknowledge_all_in(c: &mut Change<'_>, chosen: &[String], note: &str) -> 
     let mut done = 0;
     for (id, point) in &found {
         let now = c.now;
-        if dialect::acknowledge_first(c, id, &person.organization_id, &person.name, now)? > 0 {
-            store::note_acknowledged(c, id)?;
+        if store::acknowledge_first(c, id, &person.organization_id, &person.name, now)? > 0 {
             record(c, person, id, point, &deed)?;
             done += 1;
         }

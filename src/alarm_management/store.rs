@@ -5,23 +5,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 
-use super::figures::Raised;
 use super::model::{
-    ActRow, Cursor, EquipmentAlarm, EquipmentKind, Filter, Point, Response, Suppression, SuppressionKind, Verdict, source_subject,
-    split_subject,
+    ActRow, Cursor, EquipmentAlarm, EquipmentKind, Filter, Point, Response, Suppression, SuppressionKind, Verdict, split_subject,
 };
-use super::precision::Judged;
 use super::presence::present_since;
 use crate::base::db::schema::{
-    alarm_acts, alarm_responses, alarm_suppressions, alarms, apps, deployments, equipment_alarms, licenses, node_sources, nodes,
-    organizations, releases, sites,
+    alarm_acts, alarm_responses, alarm_suppressions, alarms, apps, deployments, equipment_alarms, nodes, organizations, sites,
 };
-use crate::base::db::{Conn, Timestamp};
-use crate::base::i18n::Names;
-use crate::fleet::model::{DeploymentState, NodeState, up_between};
-use crate::license::model::LicenseState;
+use crate::base::db::{Conn, Timestamp, dialect};
 use crate::telemetry;
 use crate::telemetry::model::{Alarm, AlarmLine, Level};
+
+/// Whether an alarm of the platform has an answer.
+macro_rules! answered {
+    ($id:expr) => {
+        exists(alarm_responses::table.filter(alarm_responses::alarm_id.eq($id)))
+    };
+}
+
+mod equipment;
+mod figures;
+mod names;
+
+pub use equipment::*;
+pub use figures::*;
+pub use names::*;
 
 /// A part of a list, in which all alarms are alike.
 #[expect(clippy::option_option, reason = "not asked for, none, or one of a kind")]
@@ -40,13 +48,6 @@ pub struct Band {
 /// The word of `alarms.answer` where nobody has answered, and where somebody has without a verdict.
 const UNANSWERED: &str = "none";
 const ACKNOWLEDGED: &str = "acknowledged";
-
-/// Whether an alarm of the platform has an answer.
-macro_rules! answered {
-    ($id:expr) => {
-        exists(alarm_responses::table.filter(alarm_responses::alarm_id.eq($id)))
-    };
-}
 
 /// The suppressions in force of a rule at a subject.
 macro_rules! suppressions {
@@ -299,9 +300,13 @@ pub fn insert_response(conn: &mut Conn, response: &Response) -> QueryResult<usiz
     diesel::insert_into(alarm_responses::table).values(response).execute(conn)
 }
 
-/// Notes beside an alarm that it was acknowledged.
-pub fn note_acknowledged(conn: &mut Conn, alarm_id: &str) -> QueryResult<usize> {
-    telemetry::service::note_answer(conn, alarm_id, ACKNOWLEDGED)
+/// Acknowledges an alarm that nobody has answered; 0 rows where somebody has.
+pub fn acknowledge_first(conn: &mut Conn, alarm_id: &str, owner: &str, by: &str, now: Timestamp) -> QueryResult<usize> {
+    let done = dialect::acknowledge_first(conn, alarm_id, owner, by, now)?;
+    if done > 0 {
+        telemetry::service::note_answer(conn, alarm_id, ACKNOWLEDGED)?;
+    }
+    Ok(done)
 }
 
 pub fn response(conn: &mut Conn, alarm_id: &str) -> QueryResult<Option<Response>> {
@@ -404,147 +409,6 @@ fn newest<T>(mut rows: Vec<T>, limit: i64) -> Vec<T> {
     rows.split_off(surplus)
 }
 
-/// Alarms of the platform that are present, of all organisations.
-pub fn equipment_present(conn: &mut Conn) -> QueryResult<Vec<EquipmentAlarm>> {
-    equipment_alarms::table.filter(equipment_alarms::ended_at.is_null()).select(EquipmentAlarm::as_select()).load(conn)
-}
-
-pub fn insert_equipment_alarm(conn: &mut Conn, alarm: &EquipmentAlarm) -> QueryResult<usize> {
-    diesel::insert_into(equipment_alarms::table).values(alarm).execute(conn)
-}
-
-/// Whether the platform has raised this alarm, and it is present.
-pub fn is_present(conn: &mut Conn, owner: &str, kind: EquipmentKind, subject: &str) -> QueryResult<bool> {
-    let same = equipment_alarms::organization_id.eq(owner).and(equipment_alarms::kind.eq(kind)).and(equipment_alarms::subject.eq(subject));
-    let found: i64 = equipment_alarms::table.filter(same.and(equipment_alarms::ended_at.is_null())).count().get_result(conn)?;
-    Ok(found > 0)
-}
-
-pub fn end_equipment_alarms(conn: &mut Conn, ids: &[String], now: Timestamp) -> QueryResult<usize> {
-    diesel::update(equipment_alarms::table.filter(equipment_alarms::id.eq_any(ids).and(equipment_alarms::ended_at.is_null())))
-        .set(equipment_alarms::ended_at.eq(now))
-        .execute(conn)
-}
-
-/// Owner, node, last call, and the trouble of its agent.
-pub type TroubledNode = (String, String, Option<Timestamp>, Option<String>);
-
-/// Enrolled nodes that have called before and are not up, or whose agent has trouble of its own.
-pub fn troubled_nodes(conn: &mut Conn, now: Timestamp) -> QueryResult<Vec<TroubledNode>> {
-    let (first, last) = up_between(now);
-    nodes::table
-        .filter(nodes::state.eq(NodeState::Enrolled).and(nodes::seen_at.is_not_null()))
-        .filter(nodes::seen_at.lt(first).or(nodes::seen_at.gt(last)).or(nodes::trouble.is_not_null()))
-        .select((nodes::organization_id, nodes::id, nodes::seen_at, nodes::trouble))
-        .load(conn)
-}
-
-/// Deployments that should run and have failed: owner, deployment.
-pub fn failed_apps(conn: &mut Conn) -> QueryResult<Vec<(String, String)>> {
-    deployments::table
-        .filter(deployments::wanted.eq(true).and(deployments::state.eq(DeploymentState::Failed)))
-        .select((deployments::organization_id, deployments::id))
-        .load(conn)
-}
-
-/// A source that shows nothing: owner, node, the node's name of it, since when, and when the node was heard.
-pub type LostSource = (String, String, String, Option<Timestamp>, Option<Timestamp>);
-
-/// Sources of enrolled nodes by which nobody has seen anything since before a moment.
-pub fn lost_sources(conn: &mut Conn, before: Timestamp) -> QueryResult<Vec<LostSource>> {
-    node_sources::table
-        .inner_join(nodes::table.on(nodes::id.eq(node_sources::node_id)))
-        .filter(nodes::state.eq(NodeState::Enrolled))
-        .filter(node_sources::lost_since.le(before))
-        .select((nodes::organization_id, nodes::id, node_sources::source_id, node_sources::lost_since, nodes::seen_at))
-        .load(conn)
-}
-
-/// Licences in force that end between two moments: owner, licence.
-pub fn ending_licenses(conn: &mut Conn, now: Timestamp, until: Timestamp) -> QueryResult<Vec<(String, String)>> {
-    licenses::table
-        .filter(licenses::ends_at.gt(now).and(licenses::ends_at.le(until)).and(licenses::state.eq(LicenseState::Active)))
-        .select((licenses::organization_id, licenses::id))
-        .load(conn)
-}
-
-/// Nodes with their names and sites.
-pub fn node_names(conn: &mut Conn, ids: &[String]) -> QueryResult<BTreeMap<String, (String, String)>> {
-    let rows: Vec<(String, String, String)> = nodes::table
-        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
-        .filter(nodes::id.eq_any(ids))
-        .select((nodes::id, nodes::name, sites::name))
-        .load(conn)?;
-    Ok(rows.into_iter().map(|(id, node, site)| (id, (node, site))).collect())
-}
-
-/// What people call the sources of nodes, by the subject of their alarms.
-pub fn source_names(conn: &mut Conn, node_ids: &[String]) -> QueryResult<BTreeMap<String, String>> {
-    let rows: Vec<(String, String, String)> = node_sources::table
-        .filter(node_sources::node_id.eq_any(node_ids))
-        .select((node_sources::node_id, node_sources::source_id, node_sources::name))
-        .load(conn)?;
-    Ok(rows.into_iter().map(|(node, source, name)| (source_subject(&node, &source), name)).collect())
-}
-
-/// Deployments: the node, and the titles of their app.
-pub fn deployment_names(conn: &mut Conn, ids: &[String]) -> QueryResult<BTreeMap<String, (String, String, String)>> {
-    let rows: Vec<(String, String, String, String)> = deployments::table
-        .inner_join(apps::table.on(apps::id.eq(deployments::app_id)))
-        .filter(deployments::id.eq_any(ids))
-        .select((deployments::id, deployments::node_id, apps::title_zh, apps::title_en))
-        .load(conn)?;
-    Ok(rows.into_iter().map(|(id, node, zh, en)| (id, (node, zh, en))).collect())
-}
-
-/// Licences: the titles of their app.
-pub fn license_names(conn: &mut Conn, ids: &[String]) -> QueryResult<BTreeMap<String, (String, String)>> {
-    let rows: Vec<(String, String, String)> = licenses::table
-        .inner_join(apps::table.on(apps::id.eq(licenses::app_id)))
-        .filter(licenses::id.eq_any(ids))
-        .select((licenses::id, apps::title_zh, apps::title_en))
-        .load(conn)?;
-    Ok(rows.into_iter().map(|(id, zh, en)| (id, (zh, en))).collect())
-}
-
-/// Enrolled nodes of an organisation: id, site, last call.
-pub fn nodes_of(conn: &mut Conn, owner: &str) -> QueryResult<Vec<(String, String, Option<Timestamp>)>> {
-    nodes::table
-        .inner_join(sites::table.on(sites::id.eq(nodes::site_id)))
-        .filter(nodes::organization_id.eq(owner).and(nodes::state.eq(NodeState::Enrolled)))
-        .order(nodes::id)
-        .select((nodes::id, sites::name, nodes::seen_at))
-        .limit(MOST_SUBJECTS)
-        .load(conn)
-}
-
-/// Apps that should run, by deployment: the node, and the specialty that the app is of.
-pub fn specialties_of(conn: &mut Conn, owner: &str) -> QueryResult<Vec<(String, String, String)>> {
-    deployments::table
-        .inner_join(apps::table.on(apps::id.eq(deployments::app_id)))
-        .filter(deployments::organization_id.eq(owner).and(deployments::wanted.eq(true)))
-        .order(deployments::id)
-        .select((deployments::id, deployments::node_id, apps::specialty))
-        .limit(MOST_SUBJECTS)
-        .load(conn)
-}
-
-/// Sites and apps that a desk can be narrowed to: id and names.
-pub fn places(conn: &mut Conn, owner: &str) -> QueryResult<Vec<(String, String)>> {
-    sites::table.filter(sites::organization_id.eq(owner)).order(sites::name).select((sites::id, sites::name)).load(conn)
-}
-
-pub fn apps_of(conn: &mut Conn, owner: &str) -> QueryResult<Vec<(String, String, String)>> {
-    deployments::table
-        .inner_join(apps::table.on(apps::id.eq(deployments::app_id)))
-        .filter(deployments::organization_id.eq(owner))
-        .select((apps::id, apps::title_zh, apps::title_en))
-        .distinct()
-        .order(apps::id)
-        .limit(200)
-        .load(conn)
-}
-
 /// Deletes what is over an age, at most so many rows of each table. An answer stays as long as its alarm, which would call again without it.
 pub fn prune(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usize> {
     let over = equipment_alarms::table.filter(equipment_alarms::ended_at.lt(before));
@@ -563,121 +427,4 @@ pub fn prune(conn: &mut Conn, before: Timestamp, limit: i64) -> QueryResult<usiz
     let over = alarm_suppressions::table.filter(alarm_suppressions::ended_at.lt(before).or(alarm_suppressions::ends_at.lt(before)));
     let old: Vec<String> = over.limit(limit).select(alarm_suppressions::id).load(conn)?;
     Ok(deleted + diesel::delete(alarm_suppressions::table.filter(alarm_suppressions::id.eq_any(old))).execute(conn)?)
-}
-
-/// Alarms since a moment with their answers, of apps and of the platform, the oldest first; without notices. Of more than `limit` the newest.
-pub fn raised(conn: &mut Conn, owner: &str, since: Timestamp, limit: i64) -> QueryResult<Vec<Raised>> {
-    type Row = (Timestamp, Timestamp, Level, String, String, Option<Timestamp>, Option<Verdict>);
-    let of_apps: Vec<Row> = alarms::table
-        .left_join(alarm_responses::table.on(alarm_responses::alarm_id.eq(alarms::id)))
-        .filter(alarms::organization_id.eq(owner).and(alarms::raised_at.ge(since)).and(alarms::level.ne(Level::Notice)))
-        .order(alarms::raised_at.desc())
-        .limit(limit)
-        .select((
-            alarms::raised_at,
-            alarms::received_at,
-            alarms::level,
-            alarms::deployment_id,
-            alarms::rule,
-            alarm_responses::acknowledged_at.nullable(),
-            alarm_responses::verdict.nullable(),
-        ))
-        .load(conn)?;
-    let own: Vec<Row> = equipment_alarms::table
-        .left_join(alarm_responses::table.on(alarm_responses::alarm_id.eq(equipment_alarms::id)))
-        .filter(equipment_alarms::organization_id.eq(owner).and(equipment_alarms::began_at.ge(since)))
-        .filter(equipment_alarms::level.ne(Level::Notice))
-        .order(equipment_alarms::began_at.desc())
-        .limit(limit)
-        .select((
-            equipment_alarms::began_at,
-            equipment_alarms::began_at,
-            equipment_alarms::level,
-            equipment_alarms::subject,
-            equipment_alarms::kind,
-            alarm_responses::acknowledged_at.nullable(),
-            alarm_responses::verdict.nullable(),
-        ))
-        .load(conn)?;
-    let raised = |(at, received_at, level, subject, rule, acknowledged_at, verdict): Row| Raised {
-        at,
-        level,
-        subject,
-        rule,
-        answered_after: acknowledged_at.map(|answered| answered.utc() - received_at.utc()),
-        verdict,
-    };
-    let mut all: Vec<Raised> = of_apps.into_iter().chain(own).map(raised).collect();
-    all.sort_by_key(|alarm| alarm.at);
-    Ok(newest(all, limit))
-}
-
-/// Verdicts on an app's alarms at an organisation since a moment, but for tests: version, time, verdict. Of more than `limit` the newest.
-pub fn judged(conn: &mut Conn, owner: &str, app_id: &str, since: Timestamp, limit: i64) -> QueryResult<Vec<Judged>> {
-    let rows: Vec<(String, Timestamp, Option<Verdict>)> = alarms::table
-        .inner_join(deployments::table.on(deployments::id.eq(alarms::deployment_id)))
-        .inner_join(alarm_responses::table.on(alarm_responses::alarm_id.eq(alarms::id)))
-        .filter(alarms::organization_id.eq(owner).and(alarms::raised_at.ge(since)))
-        .filter(deployments::app_id.eq(app_id))
-        .filter(alarm_responses::verdict.eq(Verdict::Real).or(alarm_responses::verdict.eq(Verdict::False)))
-        .order(alarms::raised_at.desc())
-        .limit(limit)
-        .select((alarms::release_digest, alarms::raised_at, alarm_responses::verdict))
-        .load(conn)?;
-    let digests: BTreeSet<String> = rows.iter().map(|(digest, ..)| digest.clone()).collect();
-    let versions: BTreeMap<String, String> = releases::table
-        .filter(releases::app_id.eq(app_id).and(releases::digest.eq_any(Vec::from_iter(digests))))
-        .select((releases::digest, releases::version))
-        .load::<(String, String)>(conn)?
-        .into_iter()
-        .collect();
-    let named = |(digest, at, verdict): &(String, Timestamp, Option<Verdict>)| Some((versions.get(digest)?.clone(), *at, (*verdict)?));
-    Ok(rows.iter().filter_map(named).collect())
-}
-
-/// Alarms that were raised before a moment and that nobody has acknowledged, at most so many; without notices.
-pub fn standing(conn: &mut Conn, owner: &str, before: Timestamp, limit: i64) -> QueryResult<usize> {
-    let of_apps: Vec<String> = alarms::table
-        .filter(
-            alarms::organization_id
-                .eq(owner)
-                .and(alarms::raised_at.lt(before))
-                .and(alarms::level.eq_any([Level::Critical, Level::Warning])),
-        )
-        .filter(alarms::answer.eq(UNANSWERED))
-        .limit(limit)
-        .select(alarms::id)
-        .load(conn)?;
-    let own: Vec<String> = equipment_alarms::table
-        .filter(equipment_alarms::organization_id.eq(owner).and(equipment_alarms::began_at.lt(before)))
-        .filter(equipment_alarms::level.ne(Level::Notice).and(not(answered!(equipment_alarms::id))))
-        .limit(limit)
-        .select(equipment_alarms::id)
-        .load(conn)?;
-    Ok((of_apps.len() + own.len()).min(usize::try_from(limit).unwrap_or(usize::MAX)))
-}
-
-/// Where subjects are: `site · node`, with the camera where there is one, and the title of an app; of a licence the app alone.
-pub fn subject_names(conn: &mut Conn, subjects: &[String]) -> QueryResult<BTreeMap<String, (String, Names)>> {
-    let deployments = deployment_names(conn, subjects)?;
-    let of_subjects = subjects.iter().map(|subject| split_subject(subject).0.to_owned());
-    let node_ids: Vec<String> = of_subjects.chain(deployments.values().map(|(node, ..)| node.clone())).collect();
-    let nodes = node_names(conn, &node_ids)?;
-    let sources = source_names(conn, &node_ids)?;
-    let licenses = license_names(conn, subjects)?;
-    let place = |node: &str| nodes.get(node).map(|(name, site)| format!("{site} · {name}")).unwrap_or_default();
-    let named = |subject: &String| {
-        let found = match (deployments.get(subject), licenses.get(subject)) {
-            (Some((node, zh, en)), _) => (place(node), Names { zh: zh.clone(), en: en.clone() }),
-            (None, Some((zh, en))) => (String::new(), Names { zh: zh.clone(), en: en.clone() }),
-            (None, None) => {
-                let (node, source) = split_subject(subject);
-                let source = source.map(|id| sources.get(subject).map_or(id, String::as_str));
-                let place = source.map_or_else(|| place(node), |source| format!("{} · {source}", place(node)));
-                (place, Names { zh: String::new(), en: String::new() })
-            }
-        };
-        (subject.clone(), found)
-    };
-    Ok(subjects.iter().map(named).collect())
 }

@@ -197,14 +197,25 @@ pub async fn count_queries(app: &App) -> Arc<AtomicUsize> {
     count
 }
 
-/// Asserts that every chain and seal is intact.
+/// Asserts that every chain and seal is intact, and every answer beside its alarm.
 pub async fn assert_intact(app: &App) {
     let verdict = crate::audit::service::verify(app).await.unwrap();
     assert!(matches!(verdict, crate::audit::model::ChainVerdict::Intact { .. }), "{verdict:?}");
+    // What was answered stands beside the alarm as well: whichever way somebody answered, it calls no more.
+    let odd = "SELECT a.id AS name FROM alarms a LEFT JOIN alarm_responses r ON r.alarm_id = a.id \
+               WHERE a.answer <> COALESCE(r.verdict, CASE WHEN r.alarm_id IS NULL THEN 'none' ELSE 'acknowledged' END)";
+    let odd = app.db.read(move |conn| {
+        let found: Vec<Named> = match conn {
+            Conn::Postgres(pg) => diesel::sql_query(odd).load(pg)?,
+            Conn::Sqlite(lite) => diesel::sql_query(odd).load(lite)?,
+        };
+        Ok(found.into_iter().map(|alarm| alarm.name).collect::<Vec<_>>())
+    });
+    assert_eq!(odd.await.unwrap(), Vec::<String>::new());
 }
 
 #[derive(diesel::QueryableByName)]
-struct Trigger {
+struct Named {
     #[diesel(sql_type = diesel::sql_types::Text)]
     name: String,
 }
@@ -221,7 +232,7 @@ pub async fn unguarded(app: &App) {
                 }
                 Conn::Sqlite(lite) => {
                     let found = diesel::sql_query("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name LIKE 'audit_%'");
-                    for Trigger { name } in found.load::<Trigger>(lite)? {
+                    for Named { name } in found.load::<Named>(lite)? {
                         lite.batch_execute(&format!("DROP TRIGGER {name}"))?;
                     }
                 }
