@@ -1,5 +1,7 @@
 //! From a result to what the control room hears: each rule that fired belongs to an episode, and what is new of it goes to the outbox.
 
+use std::time::Duration;
+
 use app_package::pipeline::AlarmLevel;
 use chrono::{DateTime, Utc};
 use inference::evidence::Object;
@@ -26,8 +28,9 @@ pub struct Raised {
 /// Most objects of a frame that its picture minds.
 const MAX_OBJECTS: usize = 200;
 
-/// Takes the alarms of a result that an app gave for a frame of a source (empty: of none). What is new is on disk when it returns. Blocking.
-pub fn raise(agent: &Agent, running: &Running, source: &str, output: &Map<String, Value>) -> Raised {
+/// Takes the alarms of a result that an app gave for a frame of a source (empty: of none), which is asked again after `pause`. What is new is on
+/// disk when it returns. Blocking.
+pub fn raise(agent: &Agent, running: &Running, source: &str, output: &Map<String, Value>, pause: Duration) -> Raised {
     let alarms = items(output, "alarms");
     // An answer to a frame of a camera names it; what rules of moving pictures find there is told as it begins and ends.
     let live = output.contains_key("source");
@@ -51,7 +54,7 @@ pub fn raise(agent: &Agent, running: &Running, source: &str, output: &Map<String
         let goes_on = match alarm.get("at").and_then(Value::as_f64) {
             Some(_) if live => GoesOn::UntilTold,
             Some(second) => GoesOn::InClip(second),
-            None => GoesOn::WhileSeen,
+            None => GoesOn::WhileSeen(pause),
         };
         let seen = agent.episodes.seen(source, body, (level == AlarmLevel::Critical, goes_on), now);
         if let Seen::Episode(episode, Some(record)) = &seen

@@ -1,6 +1,7 @@
 //! Alarms as episodes: what a rule finds in frame after frame is one thing that begins, is still there, and is over.
 //!
-//! An episode is of one rule of one deployment at one source. It goes on while the rule fires again within [`HOLD`], is told anew ever more
+//! An episode is of one rule of one deployment at one source. It goes on while the rule fires again within [`HOLD`] (of a source that
+//! is asked more seldom: until it is asked again), is told anew ever more
 //! seldom, and ends at the last frame that had it. Invariants: what began is ended, also after a restart of the agent, which goes on with what
 //! was open; a rule that is not critical begins no more episodes than its rate allows ([`crate::rates`]), so that a caller of the local API,
 //! who needs no password, fills no disk; there are at most [`MAX_OPEN`] at a time, and what would be more joins that of no source.
@@ -8,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ use crate::rates::Rates;
 const FILE: &str = "episodes.json";
 /// How long a rule may be silent before its episode is over.
 const HOLD: TimeDelta = TimeDelta::seconds(10);
+/// Longest time from one question to a source to the next, in milliseconds.
+const MAX_PAUSE: i64 = 86_400_000;
 /// How long more after a restart of the agent.
 const RESTART: TimeDelta = TimeDelta::seconds(30);
 /// Shortest time until an episode is told again; later it is half of its age.
@@ -40,6 +43,9 @@ struct Open {
     told: DateTime<Utc>,
     /// Frames that had it.
     count: u64,
+    /// Milliseconds beyond [`HOLD`] until its source is asked again.
+    #[serde(default)]
+    pause: i64,
     /// Rules of moving pictures tell when it ends: so many of what it joins are not over.
     #[serde(default)]
     parts: u32,
@@ -55,7 +61,8 @@ struct Open {
 impl Open {
     fn is_over(&self, now: DateTime<Utc>) -> bool {
         // A clock that was set back ends nothing; a source or an app that is gone may come back with it.
-        self.ended || now - self.last > if self.former || self.parts > 0 { HOLD + RESTART } else { HOLD }
+        let hold = HOLD + TimeDelta::milliseconds(self.pause);
+        self.ended || now - self.last > if self.former || self.parts > 0 { hold + RESTART } else { hold }
     }
 
     fn is_due(&self, now: DateTime<Utc>) -> bool {
@@ -102,12 +109,20 @@ struct Inner {
 /// How long what a rule found goes on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum GoesOn {
-    /// As long as the rule fires again.
-    WhileSeen,
+    /// As long as the rule fires again; the source is asked again after so long.
+    WhileSeen(Duration),
     /// Not beyond the clip, in which it began at this second: it is a thing of its own.
     InClip(f64),
     /// Until [`Episodes::frame`] says that it is over.
     UntilTold,
+}
+
+impl GoesOn {
+    /// Milliseconds until the source is asked again.
+    fn pause(self) -> i64 {
+        let Self::WhileSeen(pause) = self else { return 0 };
+        i64::try_from(pause.as_millis()).unwrap_or(i64::MAX).min(MAX_PAUSE)
+    }
 }
 
 /// What came of a firing rule.
@@ -162,7 +177,7 @@ impl Episodes {
         let result = body.remove("result");
         body.insert("source".to_owned(), json!(key.source));
         if let Some(open) = inner.open.get_mut(&key).filter(|open| !open.is_over(now)) {
-            open.body = body;
+            (open.body, open.pause) = (body, goes_on.pause());
             open.parts = open.parts.saturating_add(u32::from(goes_on == GoesOn::UntilTold));
             let told = open.again(now);
             let id = open.id.clone();
@@ -225,7 +240,8 @@ impl Episodes {
         };
         let id = uuid::Uuid::new_v4().simple().to_string();
         let parts = u32::from(goes_on == GoesOn::UntilTold);
-        let open = Open { id: id.clone(), begun: now, last: now, told: now, count: 1, parts, former: false, ended: false, body };
+        let pause = goes_on.pause();
+        let open = Open { id: id.clone(), begun: now, last: now, told: now, count: 1, pause, parts, former: false, ended: false, body };
         let mut record = open.record("begin");
         record.extend(result.map(|result| ("result".to_owned(), result)));
         if missing > 0 {
@@ -268,7 +284,7 @@ mod tests {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
     }
 
-    const SEEN: (bool, GoesOn) = (false, GoesOn::WhileSeen);
+    const SEEN: (bool, GoesOn) = (false, GoesOn::WhileSeen(Duration::ZERO));
 
     fn phase(record: &Map<String, Value>) -> (&str, u64) {
         (record["phase"].as_str().unwrap(), record["count"].as_u64().unwrap())
@@ -311,9 +327,26 @@ mod tests {
         assert_eq!(ended.iter().collect::<std::collections::BTreeSet<_>>(), first[..2].iter().collect());
         // A caller who makes up sources is bounded.
         for n in 0..200 {
-            episodes.seen(&format!("s{n}"), body("flood"), (true, GoesOn::WhileSeen), at(12));
+            episodes.seen(&format!("s{n}"), body("flood"), (true, GoesOn::WhileSeen(Duration::ZERO)), at(12));
         }
         assert_eq!(episodes.counts().0, 1 + MAX_OF_RULE + 1);
+    }
+
+    #[test]
+    fn what_is_asked_seldom_goes_on_until_it_is_asked_again() {
+        let dir = Scratch::new();
+        let episodes = Episodes::open(dir.path());
+        let seen = |second| match episodes.seen("gas", body("over"), (false, GoesOn::WhileSeen(Duration::from_secs(60))), at(second)) {
+            Seen::Episode(id, _) => id,
+            Seen::Suppressed => panic!(),
+        };
+        let first = seen(0);
+        assert_eq!((seen(62), episodes.over(at(131)).len()), (first, 0));
+        // After a restart, too.
+        let episodes = Episodes::open(dir.path());
+        assert_eq!(episodes.over(at(131)).len(), 0);
+        let ended = episodes.over(at(200));
+        assert_eq!((ended.len(), phase(&ended[0])), (1, ("end", 2)), "two answers, and no more, had it");
     }
 
     #[test]
@@ -393,6 +426,8 @@ mod tests {
         let begun = (0..210).filter(|n| episodes.seen("a", body("bolt"), SEEN, at(n * 11)) != Seen::Suppressed).count();
         assert!((200..=205).contains(&begun), "{begun}");
         assert!(episodes.counts().1 >= 5);
-        assert!((0..210).all(|n| episodes.seen("a", body("fire"), (true, GoesOn::WhileSeen), at(n * 11)) != Seen::Suppressed));
+        assert!(
+            (0..210).all(|n| episodes.seen("a", body("fire"), (true, GoesOn::WhileSeen(Duration::ZERO)), at(n * 11)) != Seen::Suppressed)
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! `GET /v1/apps` and `POST /v1/apps/{app}/predict`: a picture, CSV or WAV in, results and alarms out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::web::Bytes;
@@ -82,7 +83,7 @@ pub(super) async fn predict(
     if let Some(warning) = running.warning() {
         answer.insert("license_warning".to_owned(), json!(warning));
     }
-    let raised = raise(&agent, &running, &source, &output).await;
+    let raised = raise(&agent, &running, &source, &output, Duration::ZERO).await;
     pictures::take(&agent, &running, raised.begun, Shot { size: None, bytes: Bytes::from_owner(input) });
     answer.extend(raised.told);
     answer.extend(output);
@@ -90,12 +91,18 @@ pub(super) async fn predict(
 }
 
 /// As [`alarms::raise`], beside the thread that serves.
-pub(crate) async fn raise(agent: &Arc<Agent>, running: &Arc<Running>, source: &str, output: &Map<String, Value>) -> Raised {
+pub(crate) async fn raise(
+    agent: &Arc<Agent>,
+    running: &Arc<Running>,
+    source: &str,
+    output: &Map<String, Value>,
+    pause: Duration,
+) -> Raised {
     if alarms::is_quiet(agent, running, source, output) {
         return Raised::default();
     }
     let (keeper, running, source, output) = (agent.clone(), running.clone(), source.to_owned(), output.clone());
-    let raised = tokio::task::spawn_blocking(move || alarms::raise(&keeper, &running, &source, &output)).await;
+    let raised = tokio::task::spawn_blocking(move || alarms::raise(&keeper, &running, &source, &output, pause)).await;
     let cancelled = || Map::from_iter([("alarm_fault".to_owned(), json!("cancelled"))]);
     raised.unwrap_or_else(|_| Raised { told: cancelled(), begun: Vec::new() })
 }

@@ -68,7 +68,7 @@ async fn cannot_see(agent: &Arc<Agent>, live: &Live, binding: &Binding, why: &'s
     if let Ok(running) = app(agent, binding)
         && running.manifest.safety
     {
-        raise(agent, &running, &live.source.id, &camera_blind(live, why)).await;
+        raise(agent, &running, &live.source.id, &camera_blind(live, why), Duration::ZERO).await;
     }
     Err(fault("picture-not-usable", format!("the picture is {why}")))
 }
@@ -159,7 +159,7 @@ async fn look(agent: &Arc<Agent>, live: &Live, binding: &Binding, fares: &Fares,
         Err(fault) => return Some(Err(fault)),
     };
     output.extend(about(live, frame));
-    let raised = raise(agent, &running, &live.source.id, &output).await;
+    let raised = raise(agent, &running, &live.source.id, &output, Duration::ZERO).await;
     let size = Some([pixels.width, pixels.height]);
     pictures::take(agent, &running, raised.begun, Shot { size, bytes: Bytes::from_owner(Held(frame.clone())) });
     output.remove(ANEW);

@@ -20,7 +20,6 @@ use super::live::{Fares, Live};
 pub use super::rows::Reading;
 use super::rows::Rows;
 use crate::agent::Agent;
-use crate::apps::Running;
 use crate::fault::Fault;
 use crate::local::{INFERENCE, raise, words};
 use crate::wire::Request;
@@ -28,8 +27,8 @@ use crate::wire::Request;
 mod modbus;
 mod mqtt;
 
-/// Time after which what was found is told to go on: shorter than an alarm goes on without being seen.
-const GOES_ON: Duration = Duration::from_secs(5);
+/// Where what is set is no time.
+const USUAL: Duration = Duration::from_secs(5);
 /// Code where no value of any channel has come for longer than `stale`.
 const SILENT: &str = "source-silent";
 
@@ -47,7 +46,7 @@ fn host(url: &Url) -> &str {
 }
 
 fn seconds(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or(GOES_ON)
+    Duration::try_from_secs_f64(seconds).unwrap_or(USUAL)
 }
 
 fn locked(rows: &Mutex<Rows>) -> MutexGuard<'_, Rows> {
@@ -121,24 +120,15 @@ pub async fn tick(live: Arc<Live>) {
 /// Gives the last rows to an app for as long as the source lives.
 pub async fn feed(agent: Arc<Agent>, live: Arc<Live>, binding: Binding, fares: Arc<Fares>) {
     let (Some(sensors), Some(rows)) = (&live.source.sensors, &live.rows) else { return };
-    let every = seconds(sensors.every);
-    let mut asked: Option<Instant> = None;
-    let mut found = None;
+    let mut turns = tokio::time::interval(seconds(sensors.every));
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        if asked.is_none_or(|asked| asked.elapsed() >= every) {
-            asked = Some(Instant::now());
-            let answer = ask(&agent, &live, rows, &binding, &mut found).await;
-            let answered = answer.is_ok();
-            fares.note(answer);
-            // Who sees the count sees what is counted.
-            fares.answered.fetch_add(u64::from(answered), Ordering::Release);
-        } else if let Some((running, output)) = &found
-            && agent.apps.find(&binding.app).is_some_and(|now| Arc::ptr_eq(&now.process, &running.process))
-        {
-            raise(&agent, running, &live.source.id, output).await;
-        }
-        let left = every.saturating_sub(asked.map(|asked| asked.elapsed()).unwrap_or_default());
-        tokio::time::sleep(left.min(GOES_ON)).await;
+        turns.tick().await;
+        let answer = ask(&agent, &live, rows, &binding, turns.period()).await;
+        let answered = answer.is_ok();
+        fares.note(answer);
+        // Who sees the count sees what is counted.
+        fares.answered.fetch_add(u64::from(answered), Ordering::Release);
     }
 }
 
@@ -154,13 +144,9 @@ fn needed(manifest: &AppManifest) -> Option<usize> {
     manifest.model_steps().iter().map(|step| rows(&step.pre)).max()
 }
 
-/// What an app said that goes on.
-type Found = Option<(Arc<Running>, Map<String, Value>)>;
-
-/// One question to an app, with what it found. Codes `app-not-running`, `input-not-taken`, `source-silent`, `rows-awaited`, `rows-too-many`, and
+/// One question to an app, the next after `pause`. Codes `app-not-running`, `input-not-taken`, `source-silent`, `rows-awaited`, `rows-too-many`, and
 /// the app's.
-async fn ask(agent: &Arc<Agent>, live: &Live, rows: &Mutex<Rows>, binding: &Binding, found: &mut Found) -> Result<Value, Fault> {
-    *found = None;
+async fn ask(agent: &Arc<Agent>, live: &Live, rows: &Mutex<Rows>, binding: &Binding, pause: Duration) -> Result<Value, Fault> {
     let running = agent.apps.find(&binding.app).ok_or_else(|| not_running(&binding.app))?;
     let Some(needed) = needed(&running.manifest) else {
         return Err(fault("input-not-taken", format!("{} reads neither series nor tables", running.wanted.app())));
@@ -175,11 +161,7 @@ async fn ask(agent: &Arc<Agent>, live: &Live, rows: &Mutex<Rows>, binding: &Bind
     let wrong: Vec<&Reading> = readings.iter().filter(|reading| reading.trouble.is_some()).collect();
     // An app of safety class may go on with what its own rule puts in the place of a missing value; that it does is told.
     if running.manifest.safety && wrong.iter().any(|reading| reading.value.is_none()) {
-        *found = Some((running.clone(), sensors_lost(live, &wrong)));
-    }
-    let lost = found.clone();
-    if let Some((running, output)) = &lost {
-        raise(agent, running, &live.source.id, output).await;
+        raise(agent, &running, &live.source.id, &sensors_lost(live, &wrong), pause).await;
     }
     if silent {
         return Err(fault(SILENT, "no value of any channel has come"));
@@ -202,14 +184,7 @@ async fn ask(agent: &Arc<Agent>, live: &Live, rows: &Mutex<Rows>, binding: &Bind
     if let Some((code, _)) = wrong.iter().find_map(|reading| reading.trouble.as_ref()) {
         output.insert("doubtful".to_owned(), json!(code));
     }
-    let raised = raise(agent, &running, &live.source.id, &output).await;
-    let mut going = output.clone();
-    if let Some(Value::Array(more)) = lost.as_ref().and_then(|(_, lost)| lost.get("alarms"))
-        && let Value::Array(all) = going.entry("alarms").or_insert_with(|| json!([]))
-    {
-        all.extend(more.iter().cloned());
-    }
-    *found = Some((running, going));
+    let raised = raise(agent, &running, &live.source.id, &output, pause).await;
     output.insert("source".to_owned(), json!(live.source.id));
     output.insert("time".to_owned(), json!(agent.clock.now()));
     output.extend(raised.told);
