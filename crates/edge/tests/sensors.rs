@@ -169,34 +169,12 @@ async fn node(server: &Server, sources: Value) -> Node {
         let release = server.publish(&files, &manifest);
         server.deploy(id, &release, &Server::claims(&release), json!({ "limit": 20.0 }));
     }
-    write(&node, sources);
-    let log = log(&node);
+    node.write_sources(&sources);
+    let log = node.log();
     node.start_logged(&[], &[("RUST_LOG", "debug")], &log);
     installed(server, "dep_1", 3).await;
     installed(server, "dep_2", 3).await;
     node
-}
-
-fn log(node: &Node) -> PathBuf {
-    node.data.join("log")
-}
-
-fn write(node: &Node, sources: Value) {
-    std::fs::write(node.data.join("sources.json"), json!({ "sources": sources }).to_string()).unwrap();
-}
-
-/// What `/v1/sources` says of a source, once it holds.
-async fn source(node: &Node, id: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-    let begun = Instant::now();
-    loop {
-        let told = node.get("/v1/sources").await.map(|(_, text)| text).unwrap_or_default();
-        let all: Value = serde_json::from_str(&told).unwrap_or_default();
-        if let Some(found) = all["sources"].as_array().and_then(|all| all.iter().find(|source| source["id"] == id && holds(source))) {
-            return found.clone();
-        }
-        assert!(begun.elapsed() < Duration::from_secs(40), "{id}, in vain: {what}; {told}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// Sensors of both apps at a broker.
@@ -218,7 +196,7 @@ async fn messages_become_rows_and_alarms_and_what_is_no_number_is_told() {
     let (server, mut broker) = (Server::start(), Broker::start());
     let node = node(&server, json!([sensors("belt-1", &broker.plain(), "")])).await;
     let connected = |source: &Value| source["fault"].is_null() && source["channels"].is_array();
-    source(&node, "belt-1", "it is there", connected).await;
+    node.source("belt-1", "it is there", connected).await;
     let begun = Instant::now();
     let tell = |p: &str| {
         for (topic, payload) in [("belt/p", p), ("belt/q", "2"), ("belt/r", "3"), ("belt/s", "4")] {
@@ -248,26 +226,26 @@ async fn messages_become_rows_and_alarms_and_what_is_no_number_is_told() {
     }
     // What is no number is told; the value of before holds.
     tell("{\"v\": \"often\"}");
-    let unreadable = source(&node, "belt-1", "unreadable", |source| channel(source, "p")["code"] == "sensor-unreadable").await;
+    let unreadable = node.source("belt-1", "unreadable", |source| channel(source, "p")["code"] == "sensor-unreadable").await;
     assert_eq!(channel(&unreadable, "p")["value"], 15.0, "{unreadable}");
     // Then nothing comes any more, and no app is asked.
     let nothing = |source: &Value| source["fault"]["code"] == "source-silent" && source["apps"][0]["last"]["code"] == "source-silent";
-    let silent = source(&node, "belt-1", "source-silent", nothing).await;
+    let silent = node.source("belt-1", "source-silent", nothing).await;
     assert_eq!(channel(&silent, "q")["code"], "sensor-late", "{silent}");
 
     // What is sent while the agent is away comes when it is back, also over a restart of the broker.
     broker.stop();
-    source(&node, "belt-1", "source-unreachable", |source| source["fault"]["code"] == "source-unreachable").await;
+    node.source("belt-1", "source-unreachable", |source| source["fault"]["code"] == "source-unreachable").await;
     broker.run();
     broker.publish("belt/q", "77");
-    source(&node, "belt-1", "what waited", |source| channel(source, "q")["value"] == 77.0).await;
+    node.source("belt-1", "what waited", |source| channel(source, "q")["value"] == 77.0).await;
 
     let (_, page) = node.get("/sources/belt-1?test=acme/belt-load").await.unwrap();
     assert!(page.contains("77.0") && !page.contains("<img"), "{page}");
     for (what, text) in [
         ("page", node.get("/sources/belt-1").await.unwrap().1),
         ("sources", node.get("/v1/sources").await.unwrap().1),
-        ("log", std::fs::read_to_string(log(&node)).unwrap()),
+        ("log", std::fs::read_to_string(node.log()).unwrap()),
         ("file", std::fs::read_to_string(node.data.join("sources.json")).unwrap()),
     ] {
         assert!(!text.contains(PASSWORD) && !text.contains(IN_ADDRESS), "{what}: {text}");
@@ -290,10 +268,10 @@ async fn a_broker_that_is_not_trusted_or_refuses_is_named() {
     )
     .await;
     std::fs::copy(broker.folder.join("ca.pem"), node.data.join("broker.pem")).unwrap();
-    source(&node, "wrong", "credentials-refused", |source| source["fault"]["code"] == "credentials-refused").await;
-    source(&node, "unknown", "source-untrusted", |source| source["fault"]["code"] == "source-untrusted").await;
+    node.source("wrong", "credentials-refused", |source| source["fault"]["code"] == "credentials-refused").await;
+    node.source("unknown", "source-untrusted", |source| source["fault"]["code"] == "source-untrusted").await;
     let name = |source: &Value| source["fault"]["error"].as_str().is_some_and(|why| why.contains("certificate not valid for name"));
-    let other = source(&node, "other", "its certificate is of another name", name).await;
+    let other = node.source("other", "its certificate is of another name", name).await;
     assert_eq!(other["fault"]["code"], "source-untrusted");
     // The others do not disturb the one that is right.
     let begun = Instant::now();
@@ -338,7 +316,7 @@ async fn a_controller_is_read_one_register_is_refused_and_a_late_answer_is_given
     });
     let node = node(&server, json!([plc])).await;
     let both = |source: &Value| source["apps"].as_array().unwrap().iter().all(|app| app["last"]["values"][0]["value"] == 42.0);
-    let read = source(&node, "plc", "both apps have answered", both).await;
+    let read = node.source("plc", "both apps have answered", both).await;
     for (name, value) in [("p", 20.5), ("q", 20.5), ("s", -2.0), ("coil", 1.0), ("discrete", 1.0), ("wide", 5.0)] {
         assert_eq!(channel(&read, name)["value"], value, "{name}: {read}");
     }
@@ -351,8 +329,8 @@ async fn a_controller_is_read_one_register_is_refused_and_a_late_answer_is_given
     })
     .await;
     controller.late(4);
-    let late = source(&node, "plc", "it is late", |source| source["fault"]["code"] == "source-unreachable").await;
+    let late = node.source("plc", "it is late", |source| source["fault"]["code"] == "source-unreachable").await;
     assert!(late["fault"]["error"].as_str().unwrap().contains("no answer within"), "{late}");
     controller.late(0);
-    source(&node, "plc", "it is back", |source| source["fault"].is_null() && channel(source, "p")["value"] == 20.5).await;
+    node.source("plc", "it is back", |source| source["fault"].is_null() && channel(source, "p")["value"] == 20.5).await;
 }

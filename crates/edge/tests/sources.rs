@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -125,40 +125,13 @@ async fn node(server: &Server, sources: Value) -> Node {
         let release = server.publish(&files, &manifest);
         server.deploy(id, &release, &Server::claims(&release), json!({}));
     }
-    write(&node, sources);
-    let log = log(&node);
+    node.write_sources(&sources);
+    let log = node.log();
     let ffmpeg = ffmpeg();
     node.start_logged(&["--ffmpeg", &ffmpeg], &[("RUST_LOG", "debug")], &log);
     installed(server, "dep_1", 3).await;
     installed(server, "dep_2", 3).await;
     node
-}
-
-fn log(node: &Node) -> PathBuf {
-    node.data.join("log")
-}
-
-fn write(node: &Node, sources: Value) {
-    std::fs::write(node.data.join("sources.json"), json!({ "sources": sources }).to_string()).unwrap();
-}
-
-/// What `/v1/sources` says of a source, once it holds.
-async fn source(node: &Node, id: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-    let begun = Instant::now();
-    loop {
-        let told = node.get("/v1/sources").await.map(|(_, text)| text).unwrap_or_default();
-        let all: Value = serde_json::from_str(&told).unwrap_or_default();
-        if let Some(found) = all["sources"].as_array().and_then(|all| all.iter().find(|source| source["id"] == id && holds(source))) {
-            return found.clone();
-        }
-        if begun.elapsed() > Duration::from_secs(40) {
-            let log = std::fs::read_to_string(log(node)).unwrap();
-            let last: Vec<&str> =
-                log.lines().filter(|line| line.contains("source") || line.contains("decoder") || line.contains("ERROR")).collect();
-            panic!("{id}, in vain: {what}; {told}\n{}", last[last.len().saturating_sub(15)..].join("\n"));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 fn bound(id: &str, kind: &str, address: &str) -> Value {
@@ -192,7 +165,7 @@ async fn cameras_of_both_codecs_are_watched_by_two_apps_and_their_password_is_no
         // Both find the ball, and the app of moving pictures follows it.
         let found = |source: &Value, at: usize| source["apps"][at]["last"]["detections"][0].clone();
         let both = |source: &Value| found(source, 0)["label"] == "person" && found(source, 1)["track"].is_u64();
-        let source = source(&node, id, codec, |source| answered(source, 20) && both(source)).await;
+        let source = node.source(id, codec, |source| answered(source, 20) && both(source)).await;
         assert_eq!((&source["codec"], &source["size"], &source["fault"]), (&json!(codec), &json!([320, 240]), &Value::Null), "{source}");
         assert!(source["apps"][0]["app"] == "acme/stills" && found(&source, 0)["track"].is_null(), "{source}");
         assert_eq!(source["apps"][0]["last"]["source"], id);
@@ -236,7 +209,7 @@ async fn cameras_of_both_codecs_are_watched_by_two_apps_and_their_password_is_no
         texts.push((page.to_owned(), node.get(page).await.unwrap().1));
     }
     texts.push(("reports".into(), serde_json::to_string(&server.world().reports).unwrap()));
-    texts.push(("log".into(), std::fs::read_to_string(log(&node)).unwrap()));
+    texts.push(("log".into(), std::fs::read_to_string(node.log()).unwrap()));
     texts.push(("sources.json".into(), std::fs::read_to_string(node.data.join("sources.json")).unwrap()));
     for (what, text) in texts {
         assert!(!text.contains(PASSWORD) && !text.contains("p%40ss") && !text.contains("w%25rd"), "{what}: {text}");
@@ -257,13 +230,13 @@ async fn a_refused_password_waits_until_it_is_changed_and_what_cannot_be_decoded
     for (id, code) in
         [("one", "credentials-refused"), ("vp8", "codec-unsupported"), ("none", "source-unknown"), ("far", "source-unreachable")]
     {
-        source(&node, id, code, |source| source["fault"]["code"] == code).await;
+        node.source(id, code, |source| source["fault"]["code"] == code).await;
     }
-    let before = source(&node, "one", "there", |_| true).await;
+    let before = node.source("one", "there", |_| true).await;
     assert_eq!(before["restarts"], 0, "it is not tried again for minutes: {before}");
     let begun = Instant::now();
-    write(&node, json!([bound("one", "rtsp", &cameras.with_password("h264"))]));
-    source(&node, "one", "frames with the right password", |source| answered(source, 5)).await;
+    node.write_sources(&json!([bound("one", "rtsp", &cameras.with_password("h264"))]));
+    node.source("one", "frames with the right password", |source| answered(source, 5)).await;
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
@@ -272,16 +245,17 @@ async fn a_camera_that_changes_its_size_goes_on_one_that_stalls_is_begun_anew_an
     let (server, cameras) = (Server::start(), Cameras::start(&[]));
     let sources = ["change", "stall", "black"].map(|id| bound(id, "rtsp", &cameras.url(id)));
     let node = node(&server, json!(sources)).await;
-    source(&node, "change", "the first size", |source| source["size"] == json!([320, 240])).await;
-    let changed = source(&node, "change", "the second size", |source| source["size"] == json!([640, 360]) && answered(source, 60)).await;
+    node.source("change", "the first size", |source| source["size"] == json!([320, 240])).await;
+    let changed = node.source("change", "the second size", |source| source["size"] == json!([640, 360]) && answered(source, 60)).await;
     assert_eq!((&changed["restarts"], &changed["fault"]), (&json!(0), &Value::Null), "{changed}");
-    let stalled = source(&node, "stall", "a fault of the one that stalls", |source| source["fault"]["code"] == "source-silent").await;
+    let stalled = node.source("stall", "a fault of the one that stalls", |source| source["fault"]["code"] == "source-silent").await;
     assert!(stalled["frames"].as_u64() > Some(10), "{stalled}");
-    source(&node, "stall", "it is begun anew", |source| source["restarts"].as_u64() > Some(0) && source["fault"].is_null()).await;
-    let black = source(&node, "black", "picture-not-usable", |source| {
-        source["apps"].as_array().unwrap().iter().all(|app| app["last"]["code"] == "picture-not-usable")
-    })
-    .await;
+    node.source("stall", "it is begun anew", |source| source["restarts"].as_u64() > Some(0) && source["fault"].is_null()).await;
+    let black = node
+        .source("black", "picture-not-usable", |source| {
+            source["apps"].as_array().unwrap().iter().all(|app| app["last"]["code"] == "picture-not-usable")
+        })
+        .await;
     assert!(black["troubles"] == json!(["black"]) && black["apps"][0]["unusable"].as_u64() > Some(0), "{black}");
     // The platform is told, and not where its cameras are.
     let beat = until("a heartbeat with the black picture", async || {
@@ -298,7 +272,7 @@ async fn a_camera_that_changes_its_size_goes_on_one_that_stalls_is_begun_anew_an
     assert!(!beat.to_string().contains("rtsp://"), "{beat}");
     // One that goes away altogether is lost: what was found last is no answer any more.
     drop(cameras);
-    let lost = source(&node, "change", "it is lost", |source| source["apps"][0]["last"]["code"] == "picture-not-usable").await;
+    let lost = node.source("change", "it is lost", |source| source["apps"][0]["last"]["code"] == "picture-not-usable").await;
     assert!(lost["apps"][0]["last"]["error"].as_str().unwrap().ends_with("lost"), "{lost}");
     // Of two apps the one of safety class says so, for each camera.
     let blind: Vec<Value> = until("all are told", async || {
@@ -384,10 +358,10 @@ async fn a_video_file_is_played_over_and_over_by_every_format() {
         bound("gone", "file", "gone.mp4"),
     ];
     sources[0]["rate"] = json!(5);
-    write(&node, json!(sources));
+    node.write_sources(&json!(sources));
     let begun = Instant::now();
     for id in ["mp4", "avi"] {
-        let source = source(&node, id, "more frames than it has", |source| source["frames"].as_u64() >= Some(25)).await;
+        let source = node.source(id, "more frames than it has", |source| source["frames"].as_u64() >= Some(25)).await;
         assert_eq!((&source["size"], &source["restarts"]), (&json!([320, 180]), &json!(0)), "{source}");
     }
     // Five frames a second of ten, at the pace of the clock.
@@ -399,23 +373,22 @@ async fn a_video_file_is_played_over_and_over_by_every_format() {
     let counts = |source: &Value, key: &str| [0, 1].map(|at| source["apps"][at][key].as_u64().unwrap());
     signal("-STOP");
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let before = counts(&source(&node, "avi", "there", |_| true).await, "answered");
-    let during = source(&node, "avi", "one goes on", |source| {
-        counts(source, "answered").iter().zip(before).any(|(now, before)| *now >= before + 10)
-    })
-    .await;
+    let before = counts(&node.source("avi", "there", |_| true).await, "answered");
+    let during = node
+        .source("avi", "one goes on", |source| counts(source, "answered").iter().zip(before).any(|(now, before)| *now >= before + 10))
+        .await;
     signal("-CONT");
     let now = counts(&during, "answered");
     let stopped = usize::from(now[0] > before[0]);
     assert_eq!(now[stopped], before[stopped], "{during}");
-    source(&node, "avi", "it goes on with the newest", |source| {
+    node.source("avi", "it goes on with the newest", |source| {
         counts(source, "dropped")[stopped] >= 5 && counts(source, "answered")[stopped] > now[stopped]
     })
     .await;
 
-    let broken = source(&node, "broken", "a fault", |source| source["fault"]["code"] == "decoder-failed").await;
+    let broken = node.source("broken", "a fault", |source| source["fault"]["code"] == "decoder-failed").await;
     assert!(broken["fault"]["error"].as_str().unwrap().starts_with("ffmpeg: "), "{broken}");
-    source(&node, "gone", "a fault", |source| source["fault"]["code"] == "source-unreachable").await;
+    node.source("gone", "a fault", |source| source["fault"]["code"] == "source-unreachable").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -446,15 +419,12 @@ async fn snapshots_are_asked_for_with_their_tag_and_a_folder_is_emptied_picture_
     let waits = node.data.join("media/waits/1.png");
     std::fs::create_dir_all(waits.parent().unwrap()).unwrap();
     std::fs::write(&waits, picture(10)).unwrap();
-    write(
-        &node,
-        json!([
-            json!({ "id": "waits", "kind": "folder", "address": "waits", "apps": [{ "app": "acme/stills" }, { "app": "acme/absent" }] }),
-            bound("camera", "snapshot", &format!("http://admin:p%40ss%2Fw%25rd@127.0.0.1:{port}/picture")),
-            bound("inbox", "folder", "inbox")
-        ]),
-    );
-    let camera = source(&node, "camera", "an answer", |source| answered(source, 1)).await;
+    node.write_sources(&json!([
+        json!({ "id": "waits", "kind": "folder", "address": "waits", "apps": [{ "app": "acme/stills" }, { "app": "acme/absent" }] }),
+        bound("camera", "snapshot", &format!("http://admin:p%40ss%2Fw%25rd@127.0.0.1:{port}/picture")),
+        bound("inbox", "folder", "inbox")
+    ]));
+    let camera = node.source("camera", "an answer", |source| answered(source, 1)).await;
     assert_eq!(camera["apps"][0]["last"]["detections"][0]["label"], "person", "{camera}");
     until("the tag is shown", async || (asked.1.load(Ordering::Relaxed) > 3).then_some(())).await;
     assert_eq!(asked.0.load(Ordering::Relaxed), 1);
@@ -470,11 +440,11 @@ async fn snapshots_are_asked_for_with_their_tag_and_a_folder_is_emptied_picture_
         std::fs::write(&slow, &whole[..whole.len() * part / 8]).unwrap();
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    let inbox = source(&node, "inbox", "all pictures", |source| answered(source, 6)).await;
+    let inbox = node.source("inbox", "all pictures", |source| answered(source, 6)).await;
     assert!(inbox["apps"].as_array().unwrap().iter().all(|app| app["dropped"] == 0), "none is passed over: {inbox}");
     until("all are moved", async || folder.join("done/slow.png").exists().then_some(())).await;
     assert_eq!((std::fs::read_dir(folder.join("done")).unwrap().count(), folder.join("unreadable/no.png").exists()), (6, true));
-    let none = source(&node, "waits", "one app is missing", |source| source["fault"]["code"] == "app-not-running").await;
+    let none = node.source("waits", "one app is missing", |source| source["fault"]["code"] == "app-not-running").await;
     assert!(waits.exists() && none["apps"][1]["last"].is_null(), "it waits for all that are to see it: {none}");
 }
 
@@ -506,7 +476,7 @@ async fn a_source_is_added_and_tried_on_the_nodes_page() {
     // The client follows to the page that shows it.
     let (status, page) = post("/sources", &fields).await;
     assert_eq!(status, 200, "{page}");
-    let source = source(&node, "belt-3", "answers", |source| source["apps"][1]["answered"].as_u64() > Some(10)).await;
+    let source = node.source("belt-3", "answers", |source| source["apps"][1]["answered"].as_u64() > Some(10)).await;
     assert!(source["apps"][1]["last"]["error"].is_null(), "{source}");
     assert_eq!(source["apps"][0]["last"]["code"], "app-not-running", "{source}");
     let (_, page) = node.get("/sources/belt-3").await.unwrap();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{CODE, Server, ort_lib};
 
@@ -72,6 +72,35 @@ impl Node {
         if let Some(mut agent) = self.agent.take() {
             agent.kill().unwrap();
             agent.wait().unwrap();
+        }
+    }
+
+    /// What [`Self::start_logged`] may write to.
+    pub fn log(&self) -> PathBuf {
+        self.data.join("log")
+    }
+
+    /// Writes `sources.json`.
+    pub fn write_sources(&self, sources: &Value) {
+        std::fs::write(self.data.join("sources.json"), json!({ "sources": sources }).to_string()).unwrap();
+    }
+
+    /// What `/v1/sources` says of a source, once it holds.
+    pub async fn source(&self, id: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let told = self.get("/v1/sources").await.map(|(_, text)| text).unwrap_or_default();
+            let all: Value = serde_json::from_str(&told).unwrap_or_default();
+            if let Some(found) = all["sources"].as_array().and_then(|all| all.iter().find(|source| source["id"] == id && holds(source))) {
+                return found.clone();
+            }
+            if begun.elapsed() > Duration::from_secs(40) {
+                let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+                let last: Vec<&str> =
+                    log.lines().filter(|line| line.contains("source") || line.contains("decoder") || line.contains("ERROR")).collect();
+                panic!("{id}, in vain: {what}; {told}\n{}", last[last.len().saturating_sub(15)..].join("\n"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
